@@ -1,0 +1,74 @@
+"""seewhy shows why a vision model decided, on any PyTorch image model.
+
+    import seewhy
+    model = seewhy.load_model("demo")
+    seewhy.explain(model, "cat.jpg", "tabby").save("why.png")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from seewhy.version import __version__
+
+if TYPE_CHECKING:
+    from seewhy.attribution import attribute
+    from seewhy.comparison import Comparison, compare
+    from seewhy.errors import SeewhyError
+    from seewhy.explainer import Explainer, explain
+    from seewhy.explanation import Explanation, load_explanation
+    from seewhy.features import FeatureMaps, feature_maps
+    from seewhy.images import Preprocess
+    from seewhy.methods import METHODS
+    from seewhy.models.load import LoadedModel, load_model
+
+__all__ = [
+    "METHODS",
+    "Comparison",
+    "Explainer",
+    "Explanation",
+    "FeatureMaps",
+    "LoadedModel",
+    "Preprocess",
+    "SeewhyError",
+    "__version__",
+    "attribute",
+    "compare",
+    "explain",
+    "feature_maps",
+    "load_explanation",
+    "load_model",
+]
+
+# Names are fetched when first used: the command line's help and its tab completion would
+# otherwise wait seconds for torch.
+_HOME = {
+    "METHODS": "methods",
+    "Comparison": "comparison",
+    "Explainer": "explainer",
+    "Explanation": "explanation",
+    "FeatureMaps": "features",
+    "LoadedModel": "models.load",
+    "Preprocess": "images",
+    "SeewhyError": "errors",
+    "attribute": "attribution",
+    "compare": "comparison",
+    "explain": "explainer",
+    "feature_maps": "features",
+    "load_explanation": "explanation",
+    "load_model": "models.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'seewhy' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = getattr(import_module(f"seewhy.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,402 @@
+"""The options that several commands share, and what tab completion offers for them.
+
+Nothing here imports torch: help and completion would wait seconds for it. The names of methods,
+fusions and sorts are therefore written out once more; a test holds them to the originals.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seewhy.errors import MethodError, ModelError, SeewhyError
+
+METHOD_NAMES = (
+    "cam",
+    "grad-cam",
+    "grad-cam++",
+    "grad-cam++-normalised",
+    "smooth-grad-cam++",
+    "xgrad-cam",
+    "hires-cam",
+    "layer-cam",
+    "eigen-cam",
+    "eigen-grad-cam",
+    "grad-cam-elementwise",
+)
+_EMBEDDED = ("demo", "demo-cat-dog")
+_TARGET_WORDS = ("predicted", "top3", "top5", "positive", "negative")
+
+
+class Fusion(str, Enum):
+    """How the maps of several layers are made one."""
+
+    mean = "mean"
+    max = "max"
+    scaled_max = "scaled-max"
+
+
+class Sort(str, Enum):
+    """The order of feature maps."""
+
+    index = "index"
+    activation = "activation"
+    contribution = "contribution"
+
+
+class SaveAs(str, Enum):
+    """A kind of file that an explanation is written as."""
+
+    png = "png"
+    npz = "npz"
+    json = "json"
+
+
+# Tab completion.
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """The embedded models, and torchvision's and timm's once their prefix is typed."""
+    for zoo, subpackages in (("torchvision", ("", "segmentation")), ("timm", ("",))):
+        if incomplete.startswith(f"{zoo}/"):
+            names = (f"{zoo}/{name}" for name in registered(zoo, subpackages))
+            return sorted(name for name in names if name.startswith(incomplete))
+    offered = [*_EMBEDDED, *(f"{zoo}/" for zoo in ("torchvision", "timm") if find_spec(zoo))]
+    return [name for name in offered if name.startswith(incomplete)]
+
+
+def registered(zoo: str, subpackages: Sequence[str] = ("",)) -> Iterator[str]:
+    """The models that a zoo registers, read from its source: importing it takes seconds."""
+    spec = find_spec(zoo)
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        for subpackage in subpackages:
+            for file in sorted(Path(place, "models", subpackage).glob("*.py")):
+                text = file.read_text(encoding="utf-8", errors="replace")
+                for found in re.finditer(
+                    r"^@register_model\b(?:\(\s*(?:name=)?(?:\"(\w+)\")?\s*\))?"
+                    r"(?:(?!^def )[\s\S])*?^def (\w+)",
+                    text,
+                    re.MULTILINE,
+                ):
+                    yield found[1] or found[2]
+
+
+def complete_methods(incomplete: str) -> list[str]:
+    """Method names, also behind a comma: `grad-cam,lay` → `grad-cam,layer-cam`."""
+    before, comma, last = incomplete.rpartition(",")
+    given = before.split(",")
+    names = [name for name in METHOD_NAMES if name.startswith(last) and name not in given]
+    return [f"{before}{comma}{name}" for name in names]
+
+
+def complete_target(incomplete: str) -> list[str]:
+    """The words that are no class names."""
+    return [word for word in _TARGET_WORDS if word.startswith(incomplete)]
+
+
+def complete_colormap(incomplete: str) -> list[str]:
+    """Matplotlib's names."""
+    from matplotlib import colormaps
+
+    return sorted(name for name in colormaps if name.startswith(incomplete))
+
+
+def complete_device(incomplete: str) -> list[str]:
+    """The kinds of device that PyTorch has."""
+    return [name for name in ("cpu", "cuda", "mps") if name.startswith(incomplete)]
+
+
+# What is explained, and how.
+
+_MODEL_HELP = (
+    "demo, demo-cat-dog, torchvision/resnet50, timm/NAME, package.module:factory, or a file of "
+    "weights with --arch. See: seewhy models."
+)
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", metavar="MODEL", help=_MODEL_HELP, autocompletion=complete_model),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help=f"{_MODEL_HELP} Repeat it to compare models.",
+        show_default="demo",
+        autocompletion=complete_model,
+    ),
+]
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        metavar="NAME,...",
+        help="One or several, with commas or repeated. See: seewhy methods.",
+        show_default="grad-cam",
+        autocompletion=complete_methods,
+    ),
+]
+MethodOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="An option of the method, such as samples=20. See: seewhy methods.",
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="TARGET",
+        help=(
+            "What to explain: a class name or number, top5, 'tabby vs lynx', p:tabby (its "
+            "probability), against:tabby, output:0, positive. Repeat it for several."
+        ),
+        show_default="the predicted class",
+        autocompletion=complete_target,
+    ),
+]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        "-t",
+        metavar="TARGET",
+        help="A class name or number, or another target as seewhy explain takes it.",
+        show_default="the predicted class",
+        autocompletion=complete_target,
+    ),
+]
+Layers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer",
+        "-l",
+        metavar="LAYER",
+        help="A layer by name, or a wildcard such as 'layer*'; with commas or repeated for "
+        "several. See: seewhy layers.",
+        show_default="the last feature map",
+    ),
+]
+Layer = Annotated[
+    str | None,
+    typer.Option(
+        "--layer",
+        "-l",
+        metavar="LAYER",
+        help="A layer by name. See: seewhy layers.",
+        show_default="the last feature map",
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        metavar="NAME",
+        help="Which of the model's outputs holds the scores, such as logits or heads.0.",
+    ),
+]
+
+# How the model is loaded.
+
+_LOADING = "Model options"
+Architecture = Annotated[
+    str | None,
+    typer.Option(
+        "--arch",
+        metavar="NAME",
+        help="The network that a file's weights belong in: torchvision/NAME, timm/NAME or "
+        "module:factory.",
+        rich_help_panel=_LOADING,
+        autocompletion=complete_model,
+    ),
+]
+ClassCount = Annotated[
+    int | None,
+    typer.Option(
+        "--num-classes", metavar="N", help="Classes of its head.", rich_help_panel=_LOADING
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="PIXELS",
+        help="Of the model's input: 224, or height x width as 224x320.",
+        show_default="the weights' own",
+        rich_help_panel=_LOADING,
+    ),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        metavar="R,G,B",
+        help="Of values from 0 to 1: 0.485,0.456,0.406, or one number for all.",
+        show_default="the weights' own",
+        rich_help_panel=_LOADING,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(
+        "--std",
+        metavar="R,G,B",
+        help="As --mean.",
+        show_default="the weights' own",
+        rich_help_panel=_LOADING,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Class names: one a line, or JSON.",
+        show_default="the weights' own",
+        rich_help_panel=_LOADING,
+    ),
+]
+TrustPickle = Annotated[
+    bool,
+    typer.Option(
+        "--trust-pickle",
+        help="Load a whole pickled model. Runs code from the file: only if you trust it.",
+        rich_help_panel=_LOADING,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, cuda:1, mps.",
+        rich_help_panel=_LOADING,
+        autocompletion=complete_device,
+    ),
+]
+
+# What the pictures look like.
+
+_DRAWING = "Drawing"
+Colormap = Annotated[
+    str | None,
+    typer.Option(
+        "--colormap",
+        metavar="NAME",
+        help="One of matplotlib's, such as viridis or jet.",
+        show_default="one that suits the map's sign",
+        rich_help_panel=_DRAWING,
+        autocompletion=complete_colormap,
+    ),
+]
+Opacity = Annotated[
+    float,
+    typer.Option(
+        "--opacity",
+        min=0,
+        max=1,
+        help="Of the map over the picture.",
+        rich_help_panel=_DRAWING,
+    ),
+]
+SameScale = Annotated[
+    bool,
+    typer.Option(
+        "--same-scale",
+        help="One range of values for all maps, so that strong and weak can be compared.",
+        rich_help_panel=_DRAWING,
+    ),
+]
+
+
+# From what was typed to what the package takes.
+
+
+def split(values: Sequence[str] | None) -> list[str]:
+    """Repeated values, each of which may hold several with commas; each once."""
+    parts = (part.strip() for value in values or () for part in value.split(","))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def known_methods(values: Sequence[str] | None) -> list[str]:
+    """The methods asked for, found out before the model is loaded.
+
+    Raises:
+        MethodError: one is not known.
+    """
+    names = split(values) or ["grad-cam"]
+    for name in names:
+        if name not in METHOD_NAMES:
+            near = difflib.get_close_matches(name.lower(), METHOD_NAMES, n=3, cutoff=0.4)
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
+            raise MethodError(f"method '{name}' is not known; {hint}List them: seewhy methods")
+    return names
+
+
+def several(values: Sequence[str] | None) -> Any:
+    """Nothing, the one value, or a tuple of them: as the package takes targets."""
+    return None if not values else values[0] if len(values) == 1 else tuple(values)
+
+
+def method_options(values: Sequence[str] | None) -> dict[str, Any]:
+    """`samples=20` → `{"samples": 20}`."""
+    options = {}
+    for value in values or ():
+        name, equals, text = value.partition("=")
+        if not (name.isidentifier() and equals and text):
+            raise MethodError(f"--set {value!r} cannot be read; write name=value, as in samples=20")
+        try:
+            options[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            options[name] = text
+    return options
+
+
+def input_size(text: str | None) -> tuple[int, int] | int | None:
+    """`224` or `224x320` → pixels (height, width)."""
+    if text is None:
+        return None
+    sizes = re.fullmatch(r"(\d+)(?:\s*[x×,]\s*(\d+))?", text.strip())
+    if sizes is None:
+        raise ModelError(f"--size {text!r} is no size; write 224, or height and width as 224x320")
+    return int(sizes[1]) if sizes[2] is None else (int(sizes[1]), int(sizes[2]))
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """`0.5,0.5,0.5` → a number for each channel."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ModelError(
+            f"{option} {text!r} are no numbers; write one for each channel, as in 0.5,0.5,0.5"
+        ) from None
+
+
+def check_colormap(name: str | None) -> None:
+    """Find out before the model runs.
+
+    Raises:
+        SeewhyError: matplotlib has no such colour map.
+    """
+    if name is None:
+        return
+    from matplotlib import colormaps
+
+    if name not in colormaps:
+        near = difflib.get_close_matches(name, list(colormaps), n=3, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ", such as viridis or jet"
+        raise SeewhyError(f"matplotlib has no colour map '{name}'{hint}")

@@ -1,0 +1,27 @@
+"""What can go wrong, by subject. Each message says what came, what was wanted and what to do."""
+
+from __future__ import annotations
+
+
+class SeewhyError(Exception):
+    """Base of every error raised on purpose; the message is meant for the user as it stands."""
+
+
+class ImageError(SeewhyError, ValueError):
+    """A picture that cannot be read or does not fit."""
+
+
+class ModelError(SeewhyError, ValueError):
+    """A model that cannot be loaded, or whose output cannot be read."""
+
+
+class LayerError(SeewhyError, ValueError):
+    """A layer that is not there, or that has no spatial output."""
+
+
+class TargetError(SeewhyError, ValueError):
+    """A target that does not name something the model gives."""
+
+
+class MethodError(SeewhyError, ValueError):
+    """A method that is unknown, misused, or not defined for this model."""

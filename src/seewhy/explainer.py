@@ -1,0 +1,263 @@
+"""Pictures in, explanations out: image → model, watched at a layer → formula → raw map."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from seewhy.attribution import Attribution, Method, run
+from seewhy.errors import ImageError, MethodError, SeewhyError, TargetError
+from seewhy.explanation import Explanation, Prediction
+from seewhy.images import Preprocess, Window, read_image
+from seewhy.layers import LayerSpec
+from seewhy.models.load import LoadedModel, preprocess_of
+from seewhy.models.outputs import OutputSelector
+from seewhy.targets import predictions, probability_of
+from seewhy.version import __version__
+
+ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+"""A file, a Pillow image, an array `(height, width[, channels])`, or a prepared tensor
+`(channels, height, width)`."""
+
+
+def explain(
+    model: nn.Module | LoadedModel,
+    image: ImageSource,
+    target: Any = None,
+    *,
+    method: Method = "grad-cam",
+    layer: LayerSpec | None = None,
+    fuse: str | None = None,
+    output: OutputSelector | None = None,
+    preprocess: Preprocess | None = None,
+    labels: Sequence[str] | None = None,
+    **options: Any,
+) -> Explanation:
+    """Why `model` sees `target` in `image`: one picture, one target, one map.
+
+    Args:
+        model: what `load_model` gave, or any module.
+        image: a file, a Pillow image, an array, or a prepared tensor.
+        target, method, layer, fuse, output, options: as `attribute` takes them.
+        preprocess, labels: for a bare module; what a loaded model brings is the default.
+
+    Raises:
+        ImageError, LayerError, TargetError, MethodError, ModelError: each with what to do.
+        TargetError, MethodError: also where several maps are asked for: `Explainer` and
+            `compare` give those.
+    """
+    explainer = Explainer(
+        model, method=method, layer=layer, fuse=fuse, output=output,
+        preprocess=preprocess, labels=labels, **options,
+    )  # fmt: skip
+    return explainer(image, target)
+
+
+class Explainer:
+    """Explains many pictures with one model, in batches.
+
+    Args:
+        model: what `load_model` gave, or any module.
+        method: one, or a list: all of them come from the same forward pass.
+        batch_size: pictures that go through the model at once.
+        layer, fuse, output, preprocess, labels, options: as `explain` takes them.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | LoadedModel,
+        *,
+        method: Method | Sequence[Method] = "grad-cam",
+        layer: LayerSpec | None = None,
+        fuse: str | None = None,
+        output: OutputSelector | None = None,
+        preprocess: Preprocess | None = None,
+        labels: Sequence[str] | None = None,
+        batch_size: int = 8,
+        **options: Any,
+    ) -> None:
+        if batch_size < 1:
+            raise MethodError(f"batch_size={batch_size} was given; at least 1 is wanted.")
+        loaded = model if isinstance(model, LoadedModel) else None
+        self.model = model
+        self.module = loaded.module if loaded else model
+        self.name = loaded.name if loaded else type(model).__name__
+        self.labels = labels if labels is not None else (loaded.labels if loaded else None)
+        self.preprocess = preprocess or (loaded.preprocess if loaded else preprocess_of(model))
+        self.methods = [method] if isinstance(method, str) or callable(method) else list(method)
+        self.layer, self.fuse, self.output = layer, fuse, output
+        self.batch_size = batch_size
+        self.options = options
+
+    def __call__(self, image: ImageSource, target: Any = None) -> Explanation:
+        """The one explanation of one picture."""
+        found = list(self.many([image], target))
+        if len(found) != 1:
+            raise TargetError(
+                f"this asks for {len(found)} maps of one picture; explain() gives one. Take one "
+                "target, method and layer (fuse= makes one map of several layers), or "
+                "Explainer.many() or compare()."
+            )
+        return found[0]
+
+    def many(
+        self,
+        images: Iterable[ImageSource],
+        target: Any = None,
+        *,
+        on_error: Callable[[ImageSource, SeewhyError], None] | None = None,
+    ) -> Iterator[Explanation]:
+        """Explanations of picture after picture; of each: by method, by layer, by target.
+
+        Args:
+            images: read as they are needed; may be a generator over a large folder.
+            target: for all pictures, or a list with one for each.
+            on_error: called with a picture that cannot be explained and the reason; the others
+                go on. Without it the error is raised.
+        """
+        each: Iterator[tuple[ImageSource, Any]]
+        listed = isinstance(target, list)
+        if listed:
+            images = list(images)
+            if len(images) != len(target):
+                raise TargetError(
+                    f"{len(target)} targets were given for {len(images)} pictures; a list takes "
+                    "one for each picture, a tuple several for every picture."
+                )
+            each = zip(images, target, strict=True)
+        else:
+            each = ((image, target) for image in images)
+        for batch in self._batches(each, on_error):
+            try:
+                yield from self._explain(batch, listed)
+            except SeewhyError as error:
+                if on_error is None:
+                    raise
+                if len(batch) == 1:
+                    on_error(batch[0].source, error)
+                    continue
+                for one in batch:  # which of them was it?
+                    try:
+                        yield from self._explain([one], listed)
+                    except SeewhyError as own:
+                        on_error(one.source, own)
+
+    def _batches(
+        self,
+        each: Iterator[tuple[ImageSource, Any]],
+        on_error: Callable[[ImageSource, SeewhyError], None] | None,
+    ) -> Iterator[list[Prepared]]:
+        batch: list[Prepared] = []
+        for source, target in each:
+            try:
+                one = self.prepare(source, target)
+            except SeewhyError as error:
+                if on_error is None:
+                    raise
+                on_error(source, error)
+                continue
+            if batch and one.tensor.shape != batch[0].tensor.shape:
+                yield batch
+                batch = []
+            batch.append(one)
+            if len(batch) == self.batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def prepare(self, source: ImageSource, target: Any = None) -> Prepared:
+        """The picture as it came and as the model will see it."""
+        if not isinstance(source, Tensor):
+            picture = read_image(os.fspath(source) if isinstance(source, os.PathLike) else source)
+            height, width = picture.shape[:2]
+            window = self.preprocess.window((height, width))
+            tensor = self.preprocess(picture)
+            name = Path(source).name if isinstance(source, (str, os.PathLike)) else None
+            return Prepared(source, name, picture, window, tensor, target)
+        tensor = source[0] if source.ndim == 4 and len(source) == 1 else source
+        if tensor.ndim != 3:
+            raise ImageError(
+                f"the image is a tensor {tuple(source.shape)}; one prepared image (channels, "
+                "height, width) is wanted. attribute() takes batches."
+            )
+        picture = self.preprocess.picture(tensor)
+        height, width = picture.shape[:2]
+        return Prepared(
+            source, None, picture, Window(0, 0, width, height), tensor.detach(), target
+        )
+
+    def _explain(self, batch: list[Prepared], listed: bool) -> Iterator[Explanation]:
+        started = time.perf_counter()
+        made = run(
+            self.module,  # type: ignore[arg-type]
+            torch.stack([one.tensor for one in batch]),
+            [one.target for one in batch] if listed else batch[0].target,
+            methods=self.methods,
+            layer=self.layer,
+            fuse=self.fuse,
+            output=self.output,
+            options=self.options,
+            labels=self.labels,
+        )
+        maps = [[one.float().cpu().numpy() for one in by_layer] for by_layer in made.maps]
+        seconds = (time.perf_counter() - started) / len(batch)
+        named = [_predictions(row, self.labels) for row in predictions(made.logits, labels=self.labels)]
+        for i, one in enumerate(batch):
+            for m, method in enumerate(self.methods):
+                for layer, layer_name in enumerate(made.layers):
+                    for t, target in enumerate(made.targets.targets[i]):
+                        yield Explanation(
+                            map=maps[m][layer][i, t],
+                            picture=one.picture,
+                            window=one.window,
+                            target=target,
+                            label=target.describe(self.labels),
+                            score=float(made.scores[i, t]),
+                            probability=probability_of(target, made.logits[i]),
+                            predictions=named[i],
+                            method=method if isinstance(method, str) else method.__name__,
+                            layer=layer_name,
+                            model=self.name,
+                            image=one.name,
+                            preprocess=self.preprocess,
+                            versions={"seewhy": __version__, "torch": torch.__version__},
+                            seconds=seconds,
+                            warnings=self._warnings(made, m, layer, i, t),
+                        )
+
+    def _warnings(
+        self, made: Attribution, method: int, layer: int, image: int, target: int
+    ) -> tuple[str, ...]:
+        assumed = self.preprocess.source.startswith("assumed")
+        note = (f"the preprocessing is {self.preprocess.source}",) if assumed else ()
+        return made.warnings[method][layer][image][target] + note
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    source: ImageSource
+    name: str | None
+    picture: np.ndarray
+    window: Window
+    tensor: Tensor
+    target: Any
+
+
+def _predictions(
+    row: Sequence[tuple[int, float, float | None]], labels: Sequence[str] | None
+) -> tuple[Prediction, ...]:
+    known = labels or ()
+    return tuple(
+        Prediction(index, known[index] if index < len(known) else f"class {index}", score, p)
+        for index, score, p in row
+    )

@@ -1,0 +1,1 @@
+"""Models: loaded, watched, and left as they were."""

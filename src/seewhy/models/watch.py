@@ -1,0 +1,413 @@
+"""Run a model and see its layers, then leave no trace: the only hooks in the repository.
+
+`watch` gives activations and the gradients of a score with respect to them. The forward pass is
+run without autograd up to the first watched layer; there a detached leaf takes over, and only what
+lies between the layer and the score is differentiated. `trace` runs a model once and tells what
+every module gave.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.errors import LayerError, ModelError
+from seewhy.models.outputs import replace_tensor, tensors_in
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place in a model to watch.
+
+    Attributes:
+        name: the module's dotted name.
+        module: the module itself.
+        path: which tensor of its output, where it returns several (`""`: the only one).
+        call: which of its calls, counted from 0, where it runs more than once a forward.
+    """
+
+    name: str
+    module: nn.Module
+    path: str = ""
+    call: int | None = None
+
+    def __str__(self) -> str:
+        path = f"[{self.path}]" if self.path else ""
+        return f"{self.name}{path}" + (f"#{self.call}" if self.call is not None else "")
+
+
+class Watch:
+    """A model seen at some layers; made by `watch`."""
+
+    def __init__(self, model: nn.Module, layers: Sequence[Layer], differentiate: bool) -> None:
+        self._model = model
+        self._layers = layers
+        self._differentiate = differentiate
+        self._thread = threading.get_ident()
+        self._seen: list[list[Tensor]] = [[] for _ in layers]
+        self._linear: tuple[nn.Module, Tensor] | None = None
+
+    def __call__(self, inputs: Tensor) -> Any:
+        """The model's outputs for `inputs`; what the layers gave is kept until the next call."""
+        inputs = inputs.detach()
+        if inputs.is_inference():  # made under inference_mode: autograd may not touch it
+            inputs = inputs.clone()
+        outputs = self._run(inputs, torch.no_grad())
+        if self._differentiate and not _differentiable(outputs):
+            # A network that itself computes a part under no_grad (a frozen backbone) ends our
+            # grad mode when it leaves that part. Started with autograd on, it returns to on.
+            outputs = self._run(inputs, torch.enable_grad())
+        return outputs
+
+    @property
+    def activations(self) -> list[Tensor]:
+        """What each watched layer gave, detached, float32 (or float64 if the model is)."""
+        return [_at_least_float32(tensor.detach()) for tensor in self._kept()]
+
+    def gradients(self, scores: Tensor, *, keep_graph: bool = False) -> list[Tensor]:
+        """The gradient of the sum of `scores` with respect to each layer's activations.
+
+        `keep_graph` allows another call.
+
+        Raises:
+            LayerError: if autograd does not reach from the score to a watched layer.
+        """
+        kept = self._kept()
+        if not scores.requires_grad:
+            raise self._no_gradient(self._layers)
+        scale = 1.0
+        if any(tensor.dtype == torch.float16 for tensor in kept):
+            scale = 1024.0  # below 6e-5 float16 loses digits, and gradients of a mean lie there
+        found = torch.autograd.grad(
+            scores.sum() * scale, kept, retain_graph=keep_graph, allow_unused=True
+        )
+        cut_off = [layer for layer, gradient in zip(self._layers, found, strict=True) if gradient is None]
+        if cut_off:
+            raise self._no_gradient(cut_off)
+        return [_at_least_float32(gradient) / scale for gradient in found]
+
+    @property
+    def last_linear(self) -> tuple[nn.Module, Tensor] | None:
+        """The last linear map of the run (`Linear` or 1×1 convolution) and its input."""
+        return self._linear
+
+    def _run(self, inputs: Tensor, grad_mode: Any) -> Any:
+        self._seen = [[] for _ in self._layers]
+        self._linear = None
+        with grad_mode:
+            outputs = self._model(inputs)
+        for layer, seen in zip(self._layers, self._seen, strict=True):
+            if not seen:
+                raise LayerError(
+                    f"layer '{layer.name}' did not run in this forward (an auxiliary head is used "
+                    "only in training; a fused block does not call its parts); choose another."
+                )
+            if layer.call is None and len(seen) > 1:
+                raise LayerError(
+                    f"layer '{layer.name}' is called {len(seen)} times in one forward; say which "
+                    f"call with layer='{layer.name}#0' to '{layer.name}#{len(seen) - 1}' (#-1: the "
+                    "last), or choose a layer that runs once."
+                )
+            if layer.call is not None and not -len(seen) <= layer.call < len(seen):
+                raise LayerError(
+                    f"layer '{layer.name}' has no call #{layer.call}: it is called {len(seen)} "
+                    f"times in one forward, #0 to #{len(seen) - 1}."
+                )
+        return outputs
+
+    def _kept(self) -> list[Tensor]:
+        return [
+            seen[0 if layer.call is None else layer.call]
+            for layer, seen in zip(self._layers, self._seen, strict=True)
+        ]
+
+    def _no_gradient(self, layers: Sequence[Layer]) -> LayerError:
+        names = ", ".join(f"'{layer}'" for layer in layers)
+        return LayerError(
+            f"the score does not depend on layer {names}: the network cuts the gradient behind it "
+            "(detach, argmax, inference_mode), or the layer lies beside the path to the score. "
+            "Choose another layer, or a method that needs no gradient."
+        )
+
+    def see(self, index: int) -> Callable[[nn.Module, Any, Any], Any]:
+        """The forward hook of the layer at `index`."""
+
+        def hook(module: nn.Module, args: Any, output: Any) -> Any:  # noqa: ARG001
+            if threading.get_ident() != self._thread:
+                return None  # the same model, run by somebody else
+            path, tensor = _choose(self._layers[index], output)
+            if self._differentiate and not tensor.requires_grad:
+                tensor = tensor.detach().requires_grad_()
+                torch.set_grad_enabled(True)  # until the no_grad around the forward ends
+            self._seen[index].append(tensor)
+            # The clone is what runs on: an in-place operation behind the layer changes it alone.
+            return replace_tensor(output, path, tensor.clone())
+
+        return hook
+
+    def see_linear(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
+        """The forward hook of every linear map."""
+        if threading.get_ident() == self._thread:
+            self._linear = (module, args[0].detach())
+
+
+@contextmanager
+def watch(
+    model: nn.Module, layers: Sequence[Layer], *, differentiate: bool = True, linear: bool = False
+) -> Iterator[Watch]:
+    """Watch `model` at `layers` while the block lasts; it comes back exactly as it was.
+
+    Inside the block the model is in eval mode, autograd is on for what the caller computes from
+    the outputs, and compiled parts run eagerly (compiled code does not call hooks). Other threads
+    may watch or run the same model.
+
+    Args:
+        model: any eager module.
+        layers: where to look; several may lie behind each other or side by side.
+        differentiate: whether gradients will be wanted.
+        linear: whether to remember the last linear map of a run.
+
+    Raises:
+        ModelError: for a model that cannot be watched.
+        LayerError: when a layer does not run, runs more than once, or holds several tensors.
+    """
+    model = unwrap(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is TorchScript, which does not let its layers be watched; load the eager "
+            "model it was made from."
+        )
+    if differentiate and any(parameter.is_inference() for parameter in model.parameters()):
+        raise ModelError(
+            "the model was built under torch.inference_mode(), so autograd cannot pass through "
+            "its parameters; build or load it outside of inference_mode."
+        )
+    seen = Watch(model, layers, differentiate)
+    hooks = [(layer.module, seen.see(index)) for index, layer in enumerate(layers)]
+    if linear:
+        hooks += [(module, seen.see_linear) for module in model.modules() if _is_linear(module)]
+    with (
+        eval_mode(model),
+        _eager(),
+        _hooked(hooks),
+        _uncached_autocast(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
+        yield seen
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of one module in a traced run.
+
+    Attributes:
+        name, module: the module.
+        shape: of its output, if that is a single tensor.
+        passes_through: its output is its input, untouched (Dropout in eval mode, Identity).
+        same_as: the earlier call whose output is this output (a container's last child).
+        floating: whether the output is floating-point.
+    """
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...] | None
+    passes_through: bool
+    same_as: Call | None
+    floating: bool
+
+
+@dataclass
+class _Tracer:
+    names: dict[nn.Module, str]
+    thread: int
+    calls: list[Call] = field(default_factory=list)
+    inputs: list[tuple[int, int] | None] = field(default_factory=list)
+    latest: dict[int, tuple[weakref.ref[Tensor], int, Call]] = field(default_factory=dict)
+
+    def before(self, module: nn.Module, args: Any) -> None:  # noqa: ARG002
+        if threading.get_ident() == self.thread:
+            tensor = args[0] if args and isinstance(args[0], Tensor) else None
+            self.inputs.append(None if tensor is None else (id(tensor), tensor._version))
+
+    def after(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
+        if threading.get_ident() != self.thread:
+            return
+        entered = self.inputs.pop()
+        tensors = [tensor for _, tensor in tensors_in(output)]
+        tensor = tensors[0] if len(tensors) == 1 else None
+        same_as = None
+        if tensor is not None:
+            reference, version, call = self.latest.get(id(tensor), (None, None, None))
+            if reference is not None and reference() is tensor and version == tensor._version:
+                same_as = call
+        made = Call(
+            name=self.names[module],
+            module=module,
+            shape=None if tensor is None else tuple(tensor.shape),
+            passes_through=tensor is not None and entered == (id(tensor), tensor._version),
+            same_as=same_as,
+            floating=tensor is not None and tensor.is_floating_point(),
+        )
+        self.calls.append(made)
+        if tensor is not None:
+            self.latest[id(tensor)] = (weakref.ref(tensor), tensor._version, made)
+
+
+def trace(model: nn.Module, inputs: Tensor) -> tuple[Any, list[Call]]:
+    """Run the model once: its outputs, and every module's call in the order in which they ended."""
+    model = unwrap(model)
+    names = {module: clean_name(name) for name, module in model.named_modules()}
+    tracer = _Tracer(names, threading.get_ident())
+    hooks = [(module, tracer.after) for module in names]
+    before = [(module, tracer.before) for module in names]
+    with (
+        eval_mode(model),
+        _eager(),
+        _hooked(hooks, before),
+        _uncached_autocast(),
+        torch.inference_mode(False),
+        torch.no_grad(),
+    ):
+        outputs = model(inputs.clone() if inputs.is_inference() else inputs)
+    return outputs, tracer.calls
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside what torch.compile, DataParallel or DistributedDataParallel made of it."""
+    while True:
+        if "_orig_mod" in model._modules:
+            model = model._orig_mod  # type: ignore[assignment]
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
+
+
+def clean_name(name: str) -> str:
+    """A module's dotted name without what torch.compile put into it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+_lock = threading.Lock()
+_held_in_eval: dict[int, tuple[nn.Module, int]] = {}
+_stance: list[Any] = []
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Every module in eval mode; each gets its own flag back when the last thread has left.
+
+    The flags are set one by one: `model.eval()` may be overridden, and in one well-known package
+    a call of `train()` starts a training.
+    """
+    with _lock:
+        held = [m for m in model.modules() if m.training or id(m) in _held_in_eval]
+        for module in held:
+            _, count = _held_in_eval.get(id(module), (module, 0))
+            _held_in_eval[id(module)] = (module, count + 1)
+            module.training = False
+    try:
+        yield
+    finally:
+        with _lock:
+            for module in held:
+                _, count = _held_in_eval.pop(id(module))
+                if count > 1:
+                    _held_in_eval[id(module)] = (module, count - 1)
+                else:
+                    module.training = True
+
+
+@contextmanager
+def _hooked(
+    after: Sequence[tuple[nn.Module, Callable[..., Any]]],
+    before: Sequence[tuple[nn.Module, Callable[..., Any]]] = (),
+) -> Iterator[None]:
+    with ExitStack() as stack:
+        with _lock:  # handles number themselves from a shared count, which is not atomic
+            handles = [module.register_forward_pre_hook(hook) for module, hook in before]
+            handles += [module.register_forward_hook(hook) for module, hook in after]
+        stack.callback(_remove, handles)
+        yield
+
+
+def _remove(handles: Sequence[Any]) -> None:
+    with _lock:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Compiled code runs as it was written; nothing to do where nothing was ever compiled."""
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with _lock:
+        _stance.append(torch.compiler.set_stance("force_eager") if not _stance else None)
+    try:
+        yield
+    finally:
+        with _lock:  # the stance is the whole process's: the last to leave puts it back
+            if len(_stance) == 1:
+                _stance[0].__exit__(None, None, None)
+                _stance.clear()
+            else:
+                _stance.pop()
+
+
+@contextmanager
+def _uncached_autocast() -> Iterator[None]:
+    """No weight that is cast under our no_grad stays in the caller's autocast cache.
+
+    From there a later training step would take it, without its gradient.
+    """
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+
+
+def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
+    """The tensor of a layer's output that is meant, and its path."""
+    found = {path: tensor for path, tensor in tensors_in(output) if tensor.is_floating_point()}
+    shapes = ", ".join(f"'{layer.name}[{path}]' {tuple(t.shape)}" for path, t in found.items())
+    if layer.path or "" in found:
+        if layer.path not in found:
+            raise LayerError(
+                f"layer '{layer.name}' has no output [{layer.path}]; it gives {shapes or 'none'}."
+            )
+        return layer.path, found[layer.path]
+    spatial = {path: tensor for path, tensor in found.items() if tensor.ndim == 4}
+    if len(spatial) != 1:
+        raise LayerError(
+            f"layer '{layer.name}' returns {type(output).__name__} with {len(spatial)} feature "
+            f"maps; one is wanted. It gives {shapes or 'no floating-point tensor'}."
+        )
+    return next(iter(spatial.items()))
+
+
+def _differentiable(outputs: Any) -> bool:
+    tensors = [tensor for _, tensor in tensors_in(outputs) if tensor.is_floating_point()]
+    return not tensors or any(tensor.requires_grad for tensor in tensors)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear) or (
+        isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
+    )
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -1,0 +1,100 @@
+"""From numbers to colours: ranges, and matplotlib's colour maps by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from seewhy.errors import ImageError
+
+# Chosen by looking at them over photographs. Black at 0 leaves the picture its own hues and only
+# darkens it; viridis and plasma tint all of it purple. Red for, blue against is what people expect
+# of a signed map.
+SEQUENTIAL = "inferno"
+DIVERGING = "RdBu_r"
+NOT_A_NUMBER = (128, 128, 128)  # grey, which neither default map contains
+
+Limits = tuple[float, float]
+
+
+def colorize(values: np.ndarray, colormap: str = SEQUENTIAL) -> np.ndarray:
+    """Values from 0 to 1 as colours: any shape → shape + (3,), uint8 RGB.
+
+    Values beyond 0 and 1 take the end colours, NaN is grey.
+
+    Raises:
+        ImageError: matplotlib has no colour map of that name.
+    """
+    values = np.asarray(values, np.float32)
+    missing = np.isnan(values)
+    places = np.clip(np.where(missing, 0, values), 0, 1)
+    # 256 equal bins, as matplotlib itself looks colours up.
+    indices = np.minimum((places * 256).astype(np.intp), 255)
+    colors = _table(colormap)[indices]
+    colors[missing] = NOT_A_NUMBER
+    return colors
+
+
+def value_range(heatmaps: Iterable[np.ndarray], signed: bool) -> Limits:
+    """The range that holds all these maps: from 0 to the largest, or as far below 0 as above.
+
+    NaN and infinite values do not count; where nothing lies above 0 the range is (0, 0).
+    """
+    largest = 0.0
+    for heatmap in heatmaps:
+        heatmap = np.asarray(heatmap)
+        finite = heatmap[np.isfinite(heatmap)]
+        if finite.size:
+            values = np.abs(finite) if signed else finite
+            largest = max(largest, float(values.max()))
+    return (-largest, largest) if signed and largest else (0.0, largest)
+
+
+def to_unit(values: np.ndarray, limits: Limits) -> np.ndarray:
+    """Values as a share of `limits`, 0 to 1, float32; NaN stays. An empty range gives 0."""
+    low, high = limits
+    values = np.asarray(values, np.float32)
+    if low == high:
+        return np.where(np.isnan(values), values, np.float32(0))
+    # In float64: a range such as 1e-45 has no float32 reciprocal.
+    return np.clip((values.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def has_negative(heatmap: np.ndarray) -> bool:
+    """Whether any value lies below 0."""
+    return bool((np.asarray(heatmap) < 0).any())
+
+
+def default_colormap(limits: Limits) -> str:
+    """The diverging one for a range centred at 0, the sequential one for any other."""
+    low, high = limits
+    return DIVERGING if low == -high and high > 0 else SEQUENTIAL
+
+
+def checked_limits(limits: Limits) -> Limits:
+    """`limits` as two finite floats in order."""
+    try:
+        low, high = (float(limit) for limit in limits)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ImageError(
+            f"limits is {limits!r}; two finite numbers are wanted, the lower one first."
+        )
+    return low, high
+
+
+def _table(colormap: str) -> np.ndarray:
+    """(256, 3) uint8, the colours from 0 to 1."""
+    from matplotlib import colormaps
+
+    if colormap not in colormaps:
+        from difflib import get_close_matches
+
+        near = get_close_matches(str(colormap), list(colormaps), n=3)
+        advice = f"did you mean {' or '.join(near)}?" if near else "try inferno, viridis or jet."
+        raise ImageError(f"matplotlib has no colour map '{colormap}'; {advice}")
+    colors: np.ndarray = colormaps[colormap](np.linspace(0, 1, 256), bytes=True)
+    return np.ascontiguousarray(colors[:, :3])

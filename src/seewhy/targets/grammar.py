@@ -1,0 +1,125 @@
+"""From what a user wrote to a target."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+from seewhy.errors import TargetError
+from seewhy.targets.class_names import exact_matches, find_class
+from seewhy.targets.kinds import (
+    Binary,
+    Choice,
+    ClassScore,
+    Contrast,
+    Counterfactual,
+    Function,
+    Labels,
+    Predicted,
+    Probability,
+    Regression,
+    Target,
+    is_integer,
+)
+from seewhy.targets.many import PerImage, Several, TopK
+
+
+def parse_target(spec: Any, labels: Labels = None) -> Choice:
+    """Reads a target from what a user gave.
+
+    None is the predicted class; an integer a class; a function of the output `Function`; a tuple
+    several targets of every image; a list or a 1-D integer tensor one target for each image. A
+    string is one of::
+
+        predicted      the class ranked first        top5             the five ranked first
+        281            a class by its index          tabby            a class by its name
+        output:N       a value, as it is             positive         one side of a single logit
+        p:SPEC         its probability (also probability:SPEC)        (or negative)
+        A vs B         why A rather than B           against:SPEC     what speaks against it
+        class:NAME     a class by its name, even where the name is one of the words above
+
+    `against:` takes all that follows it, `vs` comes next: `p:A vs p:B` contrasts probabilities.
+
+    Args:
+        spec: See above; a target is taken as it is, its class names looked up.
+        labels: The names of the classes, in order.
+
+    Raises:
+        TargetError: What came names no target, or a name fits no class or several.
+    """
+    if spec is None:
+        return Predicted()
+    if isinstance(spec, Choice):
+        return _look_up_names(spec, labels)
+    if isinstance(spec, str):
+        return _parse_words(spec.strip(), labels)
+    if isinstance(spec, Tensor | np.ndarray):
+        spec = spec.tolist()  # a number where it has no axis
+        if isinstance(spec, list) and not all(is_integer(index) for index in spec):
+            raise TargetError(
+                "an array given as target holds one class index an image: integers, one axis"
+            )
+    if isinstance(spec, tuple):
+        return Several(*(parse_target(each, labels) for each in spec))
+    if isinstance(spec, list):
+        return PerImage(*(parse_target(each, labels) for each in spec))
+    if callable(spec):
+        name = getattr(spec, "__name__", type(spec).__name__)
+        return Function(spec) if name == "<lambda>" else Function(spec, name)
+    return ClassScore(spec)
+
+
+def _parse_words(words: str, labels: Labels) -> Choice:
+    head, colon, rest = (part.strip() for part in words.partition(":"))
+    prefix, keyword = head.lower() if colon else "", words.lower()
+    if prefix == "against":
+        return Counterfactual(_parse_one(rest, labels, words))
+    sides = re.split(r"\s+vs\.?\s+", words, flags=re.IGNORECASE)
+    if prefix == "class" and (len(sides) == 1 or exact_matches(rest, labels or ())):
+        return _named(rest, labels)
+    if len(sides) == 2:
+        return Contrast(*(_parse_one(side, labels, words) for side in sides))
+    if len(sides) > 2:
+        raise TargetError(f"target {words!r} has more than two sides; write 'A vs B'")
+    if prefix in ("p", "probability"):
+        return Probability(_parse_one(rest, labels, words))
+    if prefix == "output":
+        if not re.fullmatch("[0-9]+", rest):
+            raise TargetError(f"target {words!r} has no output number; write 'output:0'")
+        return Regression(int(rest))
+    if keyword == "predicted":
+        return Predicted()
+    if keyword in ("positive", "negative"):
+        return Binary(keyword == "positive")
+    if top := re.fullmatch("top([0-9]+)", keyword):
+        return TopK(int(top[1]))
+    if re.fullmatch("[+-]?[0-9]+", words):
+        return ClassScore(int(words))
+    return _named(words, labels)
+
+
+def _parse_one(words: str, labels: Labels, whole: str) -> Target:
+    """A part of `whole` that stands for exactly one target."""
+    if isinstance(choice := _parse_words(words.strip(), labels), Target):
+        return choice
+    raise TargetError(f"{words!r} stands for several targets; target {whole!r} takes one there")
+
+
+def _named(name: str, labels: Labels) -> ClassScore:
+    index = find_class(name, labels)
+    return ClassScore(index, label=cast(Sequence[str], labels)[index])
+
+
+def _look_up_names(choice: Choice, labels: Labels) -> Choice:
+    def look_up(part: Target) -> Target:
+        if isinstance(part, ClassScore) and isinstance(part.index, str):
+            return _named(part.index, labels)
+        return part
+
+    if isinstance(choice, Several | PerImage):
+        return type(choice)(*(_look_up_names(each, labels) for each in choice.targets))
+    return choice.with_parts(look_up) if isinstance(choice, Target) else choice

@@ -1,0 +1,476 @@
+"""The kinds of target: each a frozen value that turns outputs into one number an image."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias, cast
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from seewhy.errors import TargetError
+from seewhy.targets.class_names import short_label
+from seewhy.targets.outputs import ONE_NUMBER, as_logits, at_least_float32
+
+Labels: TypeAlias = Sequence[str] | None
+
+
+# --- What every target can do -------------------------------------------------------------------
+
+
+class Choice(ABC):
+    """Anything `resolve` accepts: a target, or what becomes one or several for each image."""
+
+    def describe(self, labels: Labels = None) -> str:
+        """The target in words, for titles: `tabby`, `tabby rather than lynx`, `class 281`."""
+        return self._words(labels)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values that `json.dumps` takes; `target_from_json` reads them back."""
+        saved = {name: _to_json(value) for name, value in self._fields().items()}
+        return {"kind": type(self).__name__, **saved}
+
+    def parts(self) -> Iterator[Choice]:
+        """The choice itself and every choice in it, at any depth."""
+        yield self
+        for value in self._fields().values():
+            for part in value if isinstance(value, tuple) else (value,):
+                if isinstance(part, Choice):
+                    yield from part.parts()
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    @abstractmethod
+    def _words(self, labels: Labels) -> str:
+        """What `describe` returns."""
+
+    def _fields(self) -> dict[str, Any]:
+        return {entry.name: getattr(self, entry.name) for entry in fields(cast(Any, self))}
+
+
+class Target(Choice):
+    """Outputs (batch, classes) → scores (batch,), in float32 at least."""
+
+    __array_ufunc__ = None  # leaves `numpy number * target` to __rmul__
+
+    def __call__(self, outputs: Tensor) -> Tensor:
+        """Scores (batch,), differentiable.
+
+        Raises:
+            TargetError: The outputs do not have what the target asks for.
+        """
+        return self._score(outputs)
+
+    @abstractmethod
+    def _score(self, outputs: Tensor) -> Tensor:
+        """What calling the target returns."""
+
+    def with_parts(self, change: Callable[[Target], Target]) -> Target:
+        """The target with each innermost target replaced by what `change` makes of it."""
+        parts = {
+            name: part.with_parts(change)
+            for name, part in self._fields().items()
+            if isinstance(part, Target)
+        }
+        return cast(Target, replace(cast(Any, self), **parts)) if parts else change(self)
+
+    def __add__(self, other: Target | float) -> Target:
+        return Sum(self, other) if _is_operand(other) else NotImplemented
+
+    def __radd__(self, other: Target | float) -> Target:
+        return Sum(other, self) if _is_operand(other) else NotImplemented
+
+    def __sub__(self, other: Target | float) -> Target:
+        return Sum(self, -1.0 * other) if _is_operand(other) else NotImplemented
+
+    def __rsub__(self, other: Target | float) -> Target:
+        return Sum(other, -self) if _is_operand(other) else NotImplemented
+
+    def __mul__(self, other: Target | float) -> Target:
+        return Product(self, other) if _is_operand(other) else NotImplemented
+
+    def __rmul__(self, other: Target | float) -> Target:
+        return Product(other, self) if _is_operand(other) else NotImplemented
+
+    def __neg__(self) -> Target:
+        return Product(-1.0, self)
+
+
+# --- One class, one side, one value -------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ClassScore(Target):
+    """The logit of one class.
+
+    Args:
+        index: Number of the class, from 0; or its name, which `resolve` looks up in the labels.
+        label: The class's label, for printing only; `resolve` fills it in.
+    """
+
+    index: int | str
+    label: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.index, str):
+            object.__setattr__(self, "index", whole_number(self.index, "a class index"))
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        logits = as_logits(outputs)
+        return logits[:, self.column(logits.shape[1])]
+
+    def column(self, classes: int) -> int:
+        """The index, once it is sure that a network with this many classes has it."""
+        if isinstance(self.index, str):
+            raise TargetError(
+                f"class {self.index!r} is still a name; resolve the target with labels first, "
+                "or give the class's index"
+            )
+        if classes == 1:
+            raise TargetError(ONE_NUMBER)
+        if self.index >= classes:
+            raise TargetError(
+                f"class {self.index} is out of range: the network has {classes} classes, "
+                f"give an index from 0 to {classes - 1}"
+            )
+        return self.index
+
+    def _words(self, labels: Labels) -> str:
+        if isinstance(self.index, str):
+            return self.index
+        if labels is not None and self.index < len(labels):
+            return short_label(labels[self.index])
+        return short_label(self.label) if self.label is not None else f"class {self.index}"
+
+
+@dataclass(frozen=True)
+class Binary(Target):
+    """One side of a single logit z: z speaks for the positive side, −z for the negative.
+
+    Args:
+        positive: Which side.
+        label: The side's label, for printing only; `resolve` fills it in where there are two.
+    """
+
+    positive: bool = True
+    label: str | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.positive, bool):
+            raise TargetError(
+                f"Binary takes True (positive) or False (negative), not {self.positive!r}"
+            )
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        logits = as_logits(outputs)
+        if logits.shape[1] != 1:
+            raise TargetError(
+                f"a positive or negative side needs one logit an image, but the network gives "
+                f"{logits.shape[1]}; name the class instead: ClassScore(1), or target='1' or "
+                "target='class:NAME'"
+            )
+        return logits[:, 0] if self.positive else -logits[:, 0]
+
+    def _words(self, labels: Labels) -> str:
+        if labels is not None and len(labels) == 2:
+            return short_label(labels[self.positive])
+        if self.label is not None:
+            return short_label(self.label)
+        return "positive" if self.positive else "negative"
+
+
+@dataclass(frozen=True)
+class Regression(Target):
+    """One output value as it is, for networks that predict quantities."""
+
+    index: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", whole_number(self.index, "an output's number"))
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        values = as_logits(outputs)
+        if self.index >= values.shape[1]:
+            raise TargetError(
+                f"output {self.index} is out of range: the network gives {values.shape[1]} "
+                f"numbers an image, the last is output {values.shape[1] - 1}"
+            )
+        return values[:, self.index]
+
+    def _words(self, _labels: Labels) -> str:
+        return f"output {self.index}"
+
+
+@dataclass(frozen=True)
+class Predicted(Target):
+    """The class the network ranks first (or at `rank`, from 0) for each image; see `resolve`."""
+
+    rank: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rank", whole_number(self.rank, "a rank"))
+
+    def _score(self, _outputs: Tensor) -> Tensor:
+        raise TargetError("which class is predicted differs by image; call resolve() first")
+
+    def _words(self, _labels: Labels) -> str:
+        return "predicted class" if self.rank == 0 else f"class ranked {self.rank + 1}"
+
+
+@dataclass(frozen=True)
+class Probability(Target):
+    """The softmax probability of a class, or the sigmoid probability of a binary side.
+
+    Computed from the margin m = z_c − logsumexp of the other logits as exp(logsigmoid(m)), whose
+    gradient p (1 − p) takes 1 − p from the margin, not from p: at p = 1 − 1e-10 the gradient of a
+    float32 softmax is rounding noise, this one is right. A logit of −inf is a class that is ruled
+    out; one of +inf is an overflow and an error.
+
+    Args:
+        of: A class (index, name or `ClassScore`), a `Binary` side, or `Predicted()`.
+    """
+
+    of: Target
+
+    def __init__(self, of: Target | int | str) -> None:
+        of = _as_target(of)
+        if not isinstance(of, ClassScore | Binary | Predicted):
+            raise TargetError(
+                f"a probability belongs to a class, a binary side or Predicted(), not to {of!r}"
+            )
+        object.__setattr__(self, "of", of)
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        logits = as_logits(outputs)
+        if logits.isposinf().any():
+            raise TargetError(
+                "the network's output holds +inf, which has no probability; run it in float32 and "
+                "check the input"
+            )
+        # Double keeps the margin's rounding out of the exponent; Metal has no double.
+        wide = logits if logits.device.type == "mps" else logits.double()
+        wide = wide.clamp(min=torch.finfo(torch.float32).min / 4)  # −inf would give NaN gradients
+        if isinstance(self.of, ClassScore):
+            index = self.of.column(wide.shape[1])
+            others = torch.cat((wide[:, :index], wide[:, index + 1 :]), dim=1)
+            margin = -(others - wide[:, index, None]).logsumexp(dim=1)
+        else:
+            margin = self.of(wide)
+        return logsigmoid(margin).exp().to(logits.dtype)
+
+    def _words(self, labels: Labels) -> str:
+        return f"probability of {self.of.describe(labels)}"
+
+
+# --- Made of other targets ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contrast(Target):
+    """Why `a` rather than `b`: the score of a minus that of b."""
+
+    a: Target
+    b: Target
+
+    def __init__(self, a: Target | int | str, b: Target | int | str) -> None:
+        object.__setattr__(self, "a", _as_target(a))
+        object.__setattr__(self, "b", _as_target(b))
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        return self.a(outputs) - self.b(outputs)
+
+    def _words(self, labels: Labels) -> str:
+        return f"{_bracketed(self.a, labels)} rather than {_bracketed(self.b, labels)}"
+
+
+@dataclass(frozen=True)
+class Counterfactual(Target):
+    """What speaks against `of`: its negated score (Selvaraju 2017, section 7)."""
+
+    of: Target
+
+    def __init__(self, of: Target | int | str) -> None:
+        object.__setattr__(self, "of", _as_target(of))
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        return -self.of(outputs)
+
+    def _words(self, labels: Labels) -> str:
+        return f"against {_bracketed(self.of, labels)}"
+
+
+@dataclass(frozen=True)
+class Sum(Target):
+    """`a + b` of targets or numbers; the operators make it."""
+
+    a: Target | float
+    b: Target | float
+
+    def __post_init__(self) -> None:
+        _settle_operands(self)
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        return cast(Tensor, _value(self.a, outputs) + _value(self.b, outputs))
+
+    def _words(self, labels: Labels) -> str:
+        a = self.a.describe(labels) if isinstance(self.a, Sum) else _bracketed(self.a, labels)
+        if isinstance(self.b, float) and self.b < 0:
+            return f"{a} − {-self.b:g}"
+        if isinstance(self.b, Product) and self.b.a == -1.0:
+            return f"{a} − {_bracketed(self.b.b, labels)}"
+        return f"{a} + {_bracketed(self.b, labels)}"
+
+
+@dataclass(frozen=True)
+class Product(Target):
+    """`a * b` of targets or numbers; the operators make it."""
+
+    a: Target | float
+    b: Target | float
+
+    def __post_init__(self) -> None:
+        _settle_operands(self)
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        return cast(Tensor, _value(self.a, outputs) * _value(self.b, outputs))
+
+    def _words(self, labels: Labels) -> str:
+        if self.a == -1.0:
+            return f"−{_bracketed(self.b, labels)}"
+        return f"{_bracketed(self.a, labels)} × {_bracketed(self.b, labels)}"
+
+
+@dataclass(frozen=True)
+class Function(Target):
+    """Any function of the outputs, of whatever shape, to one number an image.
+
+    Args:
+        function: Takes the outputs (batch, …), returns scores (batch,) that autograd can follow
+            back to them. None after loading from JSON, which keeps the name only.
+        name: What it is called in titles.
+    """
+
+    function: Callable[[Tensor], Tensor] | None
+    name: str = "function of the output"
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        if self.function is None:
+            raise TargetError(
+                f"the function {self.name!r} was loaded from a file, which keeps its name only; "
+                "give the function again"
+            )
+        outputs = at_least_float32(outputs)
+        scores = self.function(outputs)
+        if not isinstance(scores, Tensor) or scores.shape != outputs.shape[:1]:
+            came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise TargetError(
+                f"target function {self.name!r} returned {came}; one number an image is wanted, "
+                f"a tensor of shape ({outputs.shape[0]},)"
+            )
+        unfollowed = outputs.requires_grad and torch.is_grad_enabled() and not scores.requires_grad
+        if unfollowed or not scores.is_floating_point():
+            raise TargetError(
+                f"target function {self.name!r} returned numbers with no gradient to the output; "
+                "use differentiable torch operations (no argmax, detach, item or numpy)"
+            )
+        return at_least_float32(scores)
+
+    def _words(self, _labels: Labels) -> str:
+        return self.name
+
+    def _fields(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+# --- What a target is about ---------------------------------------------------------------------
+
+
+def probability_of(target: Target, output_row: Tensor) -> float | None:
+    """The probability of the class or side that a target is about, of one image's outputs.
+
+    Args:
+        target: A concrete target.
+        output_row: Outputs of one image, (classes,) or one number.
+
+    Returns:
+        The softmax (for a side, sigmoid) probability in float64; None where the target is not
+        about one class: contrasts, values, sums, products, functions.
+    """
+    if isinstance(target, Probability | Counterfactual):
+        return probability_of(target.of, output_row)
+    row = output_row.detach().cpu().double().reshape(1, -1)
+    if isinstance(target, Binary):
+        return float(target(row).sigmoid())
+    if isinstance(target, ClassScore):
+        return float(row.softmax(dim=1)[0, target.column(row.shape[1])])
+    return None
+
+
+# --- Checks and parts ---------------------------------------------------------------------------
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(each) for each in value]
+    return value.to_json() if isinstance(value, Choice) else value
+
+
+def is_integer(value: object) -> bool:
+    """Whether it is a whole number of any library, and not True or False."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def whole_number(value: object, what: str) -> int:
+    """The number, from 0 up; `what` names it in the error."""
+    if not is_integer(value):
+        raise TargetError(f"{what} is a whole number from 0 up, not {value!r}")
+    number = operator.index(cast(int, value))
+    if number < 0:
+        raise TargetError(f"{what} counts from 0 up, but {number} came")
+    return number
+
+
+def _is_operand(value: object) -> bool:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return isinstance(value, Target) or number
+
+
+def _settle_operands(combined: Sum | Product) -> None:
+    """Numbers become floats; at least one of the two is a target, and no number is infinite."""
+    for name in ("a", "b"):
+        value = getattr(combined, name)
+        if not _is_operand(value):
+            raise TargetError(f"targets combine with targets and numbers, not with {value!r}")
+        if not isinstance(value, Target):
+            object.__setattr__(combined, name, float(value))
+            if not math.isfinite(value):
+                raise TargetError(f"targets combine with finite numbers, not with {value!r}")
+    if isinstance(combined.a, float) and isinstance(combined.b, float):
+        raise TargetError(f"{combined.a:g} and {combined.b:g} are numbers; one must be a target")
+
+
+def _value(part: Target | float, outputs: Tensor) -> Tensor | float:
+    return part(outputs) if isinstance(part, Target) else part
+
+
+def _bracketed(part: Target | float, labels: Labels) -> str:
+    if isinstance(part, float):
+        return f"{part:g}"
+    words = part.describe(labels)
+    return f"({words})" if isinstance(part, Contrast | Counterfactual | Sum | Product) else words
+
+
+def _as_target(value: Target | int | str) -> Target:
+    """A class index or name where a target is wanted is that class."""
+    if isinstance(value, Target):
+        return value
+    if isinstance(value, Choice):
+        raise TargetError(f"{value!r} stands for several targets where one is wanted")
+    return ClassScore(value)

@@ -1,0 +1,281 @@
+"""Layers are found by name, and the right one is proposed."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections import OrderedDict
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from seewhy.errors import LayerError
+from seewhy.layers import find_layers, list_layers, propose_layer
+
+# The last spatial feature map before the head, decided by reading each network's forward().
+TORCHVISION = {
+    "alexnet": "features.11",
+    "vgg11": "features.19",  # 133 M parameters, as all of this family; see below
+    "resnet18": "layer4",
+    "resnet34": "layer4",
+    "resnet50": "layer4",
+    "resnext50_32x4d": "layer4",
+    "squeezenet1_0": "features",
+    "squeezenet1_1": "features",
+    "densenet121": "features",
+    "densenet161": "features",
+    "densenet169": "features",
+    "densenet201": "features",
+    "inception_v3": "Mixed_7c",
+    "googlenet": "inception5b",
+    "shufflenet_v2_x0_5": "conv5",
+    "shufflenet_v2_x1_0": "conv5",
+    "shufflenet_v2_x1_5": "conv5",
+    "shufflenet_v2_x2_0": "conv5",
+    "mobilenet_v2": "features",
+    "mobilenet_v3_small": "features",
+    "mobilenet_v3_large": "features",
+    "mnasnet0_5": "layers",
+    "mnasnet0_75": "layers",
+    "mnasnet1_0": "layers",
+    "mnasnet1_3": "layers",
+    "efficientnet_b0": "features",
+    "efficientnet_b1": "features",
+    "efficientnet_b2": "features",
+    "efficientnet_b3": "features",
+    "efficientnet_b4": "features",
+    "efficientnet_b5": "features",
+    "efficientnet_v2_s": "features",
+    "regnet_x_400mf": "trunk_output",
+    "regnet_x_800mf": "trunk_output",
+    "regnet_x_1_6gf": "trunk_output",
+    "regnet_x_3_2gf": "trunk_output",
+    "regnet_y_400mf": "trunk_output",
+    "regnet_y_800mf": "trunk_output",
+    "regnet_y_1_6gf": "trunk_output",
+    "regnet_y_3_2gf": "trunk_output",
+    "convnext_tiny": "features",
+}
+LARGE = 32_000_000  # AlexNet and VGG are named in spite of their wide heads
+
+
+def build(name: str) -> nn.Module:
+    """An untrained torchvision network, without spending time on filling its weights."""
+    models = pytest.importorskip("torchvision.models")
+    kwargs = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    # RegNet computes its widths with tensors, so it needs real ones while it is built.
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):
+        return models.get_model(name, weights=None, **kwargs).to("meta")
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_the_right_layer_of_every_torchvision_classifier_is_proposed(name: str) -> None:
+    model = build(name)
+    size = 299 if name == "inception_v3" else 224
+    proposal = propose_layer(model, torch.empty(1, 3, size, size, device="meta"))
+    assert str(proposal.layer) == TORCHVISION[name]
+    assert "last spatial feature map before the head" in proposal.reason
+
+
+def test_vgg16_and_vgg19_with_batch_norm_too() -> None:
+    for name, layer in {"vgg16": "features.29", "vgg19_bn": "features.51"}.items():
+        inputs = torch.empty(1, 3, 224, 224, device="meta")
+        assert str(propose_layer(build(name), inputs).layer) == layer
+
+
+def test_no_torchvision_convolutional_classifier_of_that_size_is_missing() -> None:
+    models = pytest.importorskip("torchvision.models")
+    transformers = ("vit_", "swin", "maxvit")
+    large = ("regnet_x_8gf", "regnet_x_16gf", "regnet_x_32gf", "regnet_y_8gf", "regnet_y_16gf")
+    large += ("regnet_y_32gf", "regnet_y_128gf")  # 39 to 644 M: not built to be counted
+    names = [n for n in models.list_models(module=models) if not n.startswith(transformers)]
+    small = {
+        n
+        for n in names
+        if n not in large and sum(p.numel() for p in build(n).parameters()) <= LARGE
+    }
+    assert small - set(TORCHVISION) == set()
+
+
+def test_the_proposal_is_the_same_on_real_weights_as_on_none() -> None:
+    models = pytest.importorskip("torchvision.models")
+    model = models.resnet18(weights=None)
+    proposal = propose_layer(model, torch.randn(1, 3, 64, 64))
+    assert proposal.reason == (
+        "'layer4' gives the last spatial feature map before the head: 512 channels of 2×2"
+    )
+
+
+def test_swins_own_permutation_to_channels_first_is_proposed() -> None:
+    inputs = torch.empty(1, 3, 224, 224, device="meta")
+    assert str(propose_layer(build("swin_t"), inputs).layer) == "permute"
+
+
+def test_a_patch_embedding_is_not_proposed() -> None:
+    inputs = torch.empty(1, 3, 224, 224, device="meta")
+    with pytest.raises(LayerError, match=r"'conv_proj' .* followed by layers on tokens"):
+        propose_layer(build("vit_b_32"), inputs)
+
+
+def test_maps_with_channels_last_are_not_taken_for_channels_first() -> None:
+    timm = pytest.importorskip("timm")
+    model = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)
+    with pytest.raises(LayerError, match="tokens"):
+        propose_layer(model, torch.randn(1, 3, 224, 224))
+
+
+def network(**layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers)).eval()
+
+
+HEAD: dict[str, nn.Module] = {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten()}
+
+
+def proposed(model: nn.Module, size: int = 8) -> str:
+    return str(propose_layer(model, torch.randn(2, 3, size, size)).layer)
+
+
+def test_a_class_score_map_is_not_proposed() -> None:
+    model = network(
+        conv=nn.Conv2d(3, 6, 3), relu=nn.ReLU(), scores=nn.Conv2d(6, 4, 1), **HEAD
+    )
+    assert proposed(model) == "relu"
+
+
+def test_as_many_channels_as_classes_alone_make_no_class_score_map() -> None:
+    model = network(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), **HEAD, fc=nn.Linear(4, 4))
+    assert proposed(model) == "relu"
+
+
+def test_a_map_of_one_position_is_not_proposed() -> None:
+    model = network(
+        conv=nn.Conv2d(3, 4, 3), pool=nn.AdaptiveAvgPool2d(1), mix=nn.Conv2d(4, 6, 1),
+        act=nn.ReLU(), flatten=nn.Flatten(), fc=nn.Linear(6, 2),
+    )  # fmt: skip
+    assert proposed(model) == "conv"
+
+
+def test_dropout_identity_pooling_and_resizing_are_not_proposed() -> None:
+    model = network(
+        conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(inplace=True), drop=nn.Dropout2d(),
+        same=nn.Identity(), up=nn.Upsample(scale_factor=2), small=nn.MaxPool2d(2),
+        end=nn.AdaptiveAvgPool2d(3), flatten=nn.Flatten(), fc=nn.Linear(36, 2),
+    )  # fmt: skip
+    assert proposed(model) == "relu"
+
+
+def test_a_container_that_ends_in_a_pooling_is_not_proposed() -> None:
+    features = network(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), pool=nn.MaxPool2d(2))
+    model = network(features=features, flatten=nn.Flatten(), fc=nn.Linear(36, 2))
+    assert proposed(model) == "features.relu"
+
+
+def test_the_outermost_module_of_the_same_map_is_proposed() -> None:
+    features = network(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), drop=nn.Dropout())
+    assert proposed(network(features=features, **HEAD, fc=nn.Linear(4, 2))) == "features"
+
+
+def test_a_network_without_a_map_is_told_so() -> None:
+    model = network(flatten=nn.Flatten(), fc=nn.Linear(192, 2))
+    with pytest.raises(LayerError, match="no layer of this model gives a spatial feature map"):
+        proposed(model)
+
+
+def test_a_module_that_runs_twice_is_proposed_with_its_last_call() -> None:
+    relu = nn.ReLU()
+    model = network(conv=nn.Conv2d(3, 4, 3), a=relu, conv2=nn.Conv2d(4, 4, 3), b=relu,
+                    **HEAD, fc=nn.Linear(4, 2))  # fmt: skip
+    assert proposed(model) == "a#-1"
+
+
+def test_the_proposal_follows_a_change_of_the_model_and_is_forgotten_with_it() -> None:
+    model = network(conv=nn.Conv2d(3, 4, 3), **HEAD, fc=nn.Linear(4, 2))
+    assert proposed(model) == "conv"
+    model.conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
+    assert proposed(model) == "conv.1"
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+NAMED = network(
+    stem=nn.Conv2d(3, 4, 3),
+    layer1=network(conv1=nn.Conv2d(4, 4, 3), conv2=nn.Conv2d(4, 4, 1)),
+    layer2=network(conv1=nn.Conv2d(4, 4, 3), conv2=nn.Conv2d(4, 4, 1)),
+    **HEAD,
+    fc=nn.Linear(4, 2),
+)
+
+
+def found(spec: object) -> list[str]:
+    return [str(layer) for layer in find_layers(NAMED, spec)]  # type: ignore[arg-type]
+
+
+def test_names_modules_lists_and_wildcards() -> None:
+    assert found("layer1.conv2") == ["layer1.conv2"]
+    assert found(NAMED.layer2) == ["layer2"]
+    assert found(["layer2", NAMED.stem]) == ["layer2", "stem"]
+    assert found("layer*") == ["layer1", "layer2"]
+    assert found("layer*.conv1") == ["layer1.conv1", "layer2.conv1"]
+    assert found("*.conv[12]#0".replace("[12]", "2")) == ["layer1.conv2#0", "layer2.conv2#0"]
+    assert found(["layer1", "layer*"]) == ["layer1", "layer2"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("layer3", "did you mean 'layer2' or 'layer1'"),
+        ("conv9", "not found"),
+        ("conv2", "'layer1.conv2'"),
+        ("block*", "not found"),
+        ([], "names no layer"),
+        (3, "is a int"),
+        ("", "cannot be read"),
+        (nn.ReLU(), "not part of this model"),
+    ],
+)
+def test_a_miss_says_what_to_do(spec: object, says: str) -> None:
+    with pytest.raises(LayerError, match=says.replace("*", r"\*")):
+        find_layers(NAMED, spec)  # type: ignore[arg-type]
+
+
+def test_a_compiled_models_layers_have_their_plain_names() -> None:
+    compiled = torch.compile(NAMED, backend="eager")
+    assert [str(x) for x in find_layers(compiled, "layer1.conv1")] == ["layer1.conv1"]
+    assert [str(x) for x in find_layers(compiled, "_orig_mod.layer1")] == ["layer1"]
+
+
+def test_every_spatial_layer_is_listed_in_running_order_with_the_choice_marked() -> None:
+    rows = list_layers(NAMED, torch.randn(1, 3, 8, 8))
+    assert [(row.name, row.kind, row.shape) for row in rows] == [
+        ("stem", "Conv2d", (4, 6, 6)),
+        ("layer1.conv1", "Conv2d", (4, 4, 4)),
+        ("layer1.conv2", "Conv2d", (4, 4, 4)),
+        ("layer1", "Sequential", (4, 4, 4)),
+        ("layer2.conv1", "Conv2d", (4, 2, 2)),
+        ("layer2.conv2", "Conv2d", (4, 2, 2)),
+        ("layer2", "Sequential", (4, 2, 2)),
+    ]
+    assert [row.name for row in rows if row.chosen] == ["layer2"]
+
+
+def test_a_module_that_runs_twice_is_listed_by_call() -> None:
+    relu = nn.ReLU()
+    model = network(conv=nn.Conv2d(3, 4, 3), a=relu, conv2=nn.Conv2d(4, 4, 3), b=relu, **HEAD)
+    names = [row.name for row in list_layers(model, torch.randn(1, 3, 8, 8))]
+    assert names == ["conv", "a#0", "conv2", "a#1"]
+
+
+def test_proposing_leaves_the_model_as_it_was() -> None:
+    model = network(conv=nn.Conv2d(3, 4, 3), norm=nn.BatchNorm2d(4), **HEAD).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    inputs: Tensor = torch.randn(2, 3, 8, 8)
+    proposed(model)
+    list_layers(model, inputs)
+    assert model.training
+    assert model.norm.training
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
