@@ -335,9 +335,7 @@ def test_a_regression_and_a_binary_model() -> None:
     model = network(classes=1)
     images = torch.randn(2, 3, 9, 7)
     value = seewhy.attribute(model, images, "output:0", method="hires-cam")
-    torch.testing.assert_close(
-        value.sum((1, 2)), (model(images)[:, 0] - model.fc.bias[0]).detach()
-    )
+    torch.testing.assert_close(value.sum((1, 2)), (model(images)[:, 0] - model.fc.bias[0]).detach())
     positive = seewhy.attribute(model, images, "positive", method="hires-cam")
     negative = seewhy.attribute(model, images, "negative", method="hires-cam")
     torch.testing.assert_close(positive, value)

@@ -137,9 +137,7 @@ def proposed(model: nn.Module, size: int = 8) -> str:
 
 
 def test_a_class_score_map_is_not_proposed() -> None:
-    model = network(
-        conv=nn.Conv2d(3, 6, 3), relu=nn.ReLU(), scores=nn.Conv2d(6, 4, 1), **HEAD
-    )
+    model = network(conv=nn.Conv2d(3, 6, 3), relu=nn.ReLU(), scores=nn.Conv2d(6, 4, 1), **HEAD)
     assert proposed(model) == "relu"
 
 

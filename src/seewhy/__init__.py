@@ -1,8 +1,8 @@
 """seewhy shows why a vision model decided, on any PyTorch image model.
 
-    import seewhy
-    model = seewhy.load_model("demo")
-    seewhy.explain(model, "cat.jpg", "tabby").save("why.png")
+import seewhy
+model = seewhy.load_model("demo")
+seewhy.explain(model, "cat.jpg", "tabby").save("why.png")
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ def run(
 ) -> Attribution:
     """One forward pass, and the maps of all methods, layers and targets from it."""
     if isinstance(model, LoadedModel):
-        model, labels = model.module, labels or model.labels
+        labels = labels or model.labels
+        model = model.module
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"model is a {type(model).__name__}; a torch.nn.Module or a loaded model is wanted."
@@ -113,19 +114,19 @@ def run(
     _check_options(chosen, options)
     needs = {name for one in chosen for name in one.needs}
     inputs = to_model(model, inputs)
-    layers = [propose_layer(model, inputs).layer] if layer is None else find_layers(model, layer)
+    if layer is None:
+        layers = [propose_layer(model, inputs[:1]).layer]
+    else:
+        layers = find_layers(model, layer)
     differentiate = bool(needs & {"gradients", "noisy_gradients"})
-    with watch(
-        model, layers, differentiate=differentiate, linear="class_weights" in needs
-    ) as seen:
+    with watch(model, layers, differentiate=differentiate, linear="class_weights" in needs) as seen:
         evidence = _Evidence(seen, layers, inputs, target, labels, output, needs)
         maps = [
             [one.map(evidence, index, options) for index in range(len(layers))] for one in chosen
         ]
     names = [str(one) for one in layers]
     if fuse is not None:
-        size = evidence.scores.shape
-        maps = [[fuse_maps([m.flatten(0, 1) for m in one], fuse).unflatten(0, size)] for one in maps]
+        maps = [[_fused(one, fuse)] for one in maps]
         names = [f"{fuse} of {', '.join(names)}"]
     warnings = [
         [_warnings(m, evidence, index if fuse is None else None) for index, m in enumerate(one)]
@@ -201,13 +202,14 @@ class _Chosen:
             given["activations"] = activations
         own = {name: value for name, value in options.items() if name in self.options}
         made = self.function(**given, **own)
-        wanted = (len(given["activations"]), *activations.shape[2:]) if "activations" in given else None
-        if not isinstance(made, Tensor) or (wanted and tuple(made.shape) != wanted):
+        maps = batch if self.needs == ("activations",) else batch * targets
+        wanted = (maps, *activations.shape[2:])
+        if not isinstance(made, Tensor) or tuple(made.shape) != wanted:
             came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
             raise MethodError(f"method '{self.name}' gave {came}; a map {wanted} is wanted.")
-        if len(made) == batch != batch * targets:
+        if maps < batch * targets:
             made = made.repeat_interleave(targets, 0)
-        return made.detach().unflatten(0, (batch, targets))
+        return made.detach().reshape(batch, targets, *wanted[1:])
 
 
 class _Evidence:
@@ -298,8 +300,8 @@ class _Evidence:
         """
         if self.linear is not None:
             module, pooled = self.linear
-            weight = module.weight.detach().flatten(1).to(self.logits.dtype)  # type: ignore[operator, union-attr]
-            bias = None if module.bias is None else module.bias.detach().to(weight)  # type: ignore[operator, union-attr]
+            weight = module.weight.detach().flatten(1).to(self.logits.dtype)
+            bias = None if module.bias is None else module.bias.detach().to(weight)
             pooled = pooled.flatten(1).to(weight)
             means = self.activations[layer].mean((2, 3)).to(weight)
             if (
@@ -322,8 +324,15 @@ class _Evidence:
         )
 
 
+def _fused(maps: Sequence[Tensor], how: str) -> Tensor:
+    """`(batch, targets, height, width)` from one such tensor a layer."""
+    batch, targets = maps[0].shape[:2]
+    fused = fuse_maps([one.flatten(0, 1) for one in maps], how)
+    return fused.reshape(batch, targets, *fused.shape[1:])
+
+
 def _several_layers(layer: LayerSpec | None) -> bool:
-    return isinstance(layer, str) and any(c in layer for c in "*?") or (
+    return (isinstance(layer, str) and any(c in layer for c in "*?")) or (
         layer is not None and not isinstance(layer, (str, nn.Module))
     )
 
@@ -347,16 +356,14 @@ def _unknown(method: str) -> str:
     return f"method '{method}' is not known; {hint}There are {', '.join(METHODS)}."
 
 
-def _warnings(
-    maps: Tensor, evidence: _Evidence, layer: int | None
-) -> list[list[tuple[str, ...]]]:
+def _warnings(maps: Tensor, evidence: _Evidence, layer: int | None) -> list[list[tuple[str, ...]]]:
     """What is wrong with each image's and target's map, in words."""
     batch, targets = maps.shape[:2]
     low, high = maps.amin((2, 3)).tolist(), maps.amax((2, 3)).tolist()
     dead = torch.zeros(batch, targets, dtype=torch.bool)
     if evidence.gradients is not None and layer is not None:
         largest = evidence.gradients[layer].abs().amax((1, 2, 3))
-        dead = (largest == 0).unflatten(0, (batch, targets)).cpu()
+        dead = (largest == 0).reshape(batch, targets).cpu()
     broken = (~evidence.logits.isfinite()).flatten(1).any(1).tolist()
     softmax_inside = looks_like_probabilities(evidence.logits)
     found = []

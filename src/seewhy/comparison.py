@@ -102,13 +102,9 @@ def compare(
     spans = [size for size, _ in axes]
     column_axis = max((i for i, size in enumerate(spans) if size > 1), default=len(axes) - 1)
     columns = math.prod(spans[column_axis:])
-    rows = tuple(
-        tuple(found[start : start + columns]) for start in range(0, len(found), columns)
-    )
+    rows = tuple(tuple(found[start : start + columns]) for start in range(0, len(found), columns))
     varying = [name for size, name in axes[:column_axis] if size > 1 and name]
-    row_titles = tuple(
-        " · ".join(str(getattr(row[0], name)) for name in varying) for row in rows
-    )
+    row_titles = tuple(" · ".join(str(getattr(row[0], name)) for name in varying) for row in rows)
     of_column = axes[column_axis][1]
     column_titles = tuple(str(getattr(one, of_column)) if of_column else "" for one in rows[0])
     return Comparison(rows, row_titles, column_titles)

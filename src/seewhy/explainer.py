@@ -89,10 +89,11 @@ class Explainer:
             raise MethodError(f"batch_size={batch_size} was given; at least 1 is wanted.")
         loaded = model if isinstance(model, LoadedModel) else None
         self.model = model
-        self.module = loaded.module if loaded else model
+        self.module: nn.Module = model.module if isinstance(model, LoadedModel) else model
         self.name = loaded.name if loaded else type(model).__name__
-        self.labels = labels if labels is not None else (loaded.labels if loaded else None)
-        self.preprocess = preprocess or (loaded.preprocess if loaded else preprocess_of(model))
+        self.labels = labels if labels is not None or loaded is None else loaded.labels
+        own = loaded.preprocess if loaded else preprocess_of(self.module)
+        self.preprocess = preprocess or own
         self.methods = [method] if isinstance(method, str) or callable(method) else list(method)
         self.layer, self.fuse, self.output = layer, fuse, output
         self.batch_size = batch_size
@@ -192,14 +193,12 @@ class Explainer:
             )
         picture = self.preprocess.picture(tensor)
         height, width = picture.shape[:2]
-        return Prepared(
-            source, None, picture, Window(0, 0, width, height), tensor.detach(), target
-        )
+        return Prepared(source, None, picture, Window(0, 0, width, height), tensor.detach(), target)
 
     def _explain(self, batch: list[Prepared], listed: bool) -> Iterator[Explanation]:
         started = time.perf_counter()
         made = run(
-            self.module,  # type: ignore[arg-type]
+            self.module,
             torch.stack([one.tensor for one in batch]),
             [one.target for one in batch] if listed else batch[0].target,
             methods=self.methods,
@@ -211,7 +210,9 @@ class Explainer:
         )
         maps = [[one.float().cpu().numpy() for one in by_layer] for by_layer in made.maps]
         seconds = (time.perf_counter() - started) / len(batch)
-        named = [_predictions(row, self.labels) for row in predictions(made.logits, labels=self.labels)]
+        named = [
+            _predictions(row, self.labels) for row in predictions(made.logits, labels=self.labels)
+        ]
         for i, one in enumerate(batch):
             for m, method in enumerate(self.methods):
                 for layer, layer_name in enumerate(made.layers):
@@ -245,6 +246,8 @@ class Explainer:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
+    """A picture as it came, and as the model will see it."""
+
     source: ImageSource
     name: str | None
     picture: np.ndarray

@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -217,7 +217,7 @@ def load_explanation(path: str | Path) -> Explanation:
             map=map_,
             picture=picture,
             window=Window(**facts["window"]),
-            target=target_from_json(facts["target"]),
+            target=cast(Target, target_from_json(facts["target"])),
             label=facts["label"],
             score=facts["score"],
             probability=facts["probability"],

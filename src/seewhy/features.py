@@ -64,9 +64,7 @@ class FeatureMaps:
         """
         from seewhy.render.feature_maps import draw_feature_maps
 
-        return draw_feature_maps(
-            self, columns=columns, same_scale=same_scale, colormap=colormap
-        )
+        return draw_feature_maps(self, columns=columns, same_scale=same_scale, colormap=colormap)
 
     def save(
         self,

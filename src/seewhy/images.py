@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -87,7 +87,7 @@ def _read_file(path: Path) -> np.ndarray:
         ) from error
 
 
-def _decode(image: Any, name: str) -> np.ndarray:
+def _decode(image: BinaryIO | PIL.Image.Image, name: str) -> np.ndarray:
     """An open file or a PIL image → RGB; whatever Pillow raises becomes one sentence."""
     try:
         if isinstance(image, PIL.Image.Image):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import LayerError
 from seewhy.models.outputs import tensors_in
-from seewhy.models.watch import Call, Layer, clean_name, trace, unwrap
+from seewhy.models.watch import Call, Layer, clean_name, modules_of, trace, unwrap
 
 LayerSpec = str | nn.Module | Sequence[str | nn.Module]
 """A dotted name, a module, a wildcard (`layer*`, `layer4.*.conv2`), or a list of these.
@@ -61,7 +61,7 @@ def find_layers(model: nn.Module, spec: LayerSpec) -> list[Layer]:
         for name, module in model.named_modules(remove_duplicate=False)
         if name
     }
-    specs = list(spec) if isinstance(spec, (list, tuple)) else [spec]
+    specs: list[str | nn.Module] = list(spec) if isinstance(spec, (list, tuple)) else [spec]  # type: ignore[list-item]
     if not specs:
         raise LayerError("layer=[] names no layer; give at least one, or leave it out.")
     found = [layer for one in specs for layer in _find(names, one)]
@@ -78,7 +78,7 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
         LayerError: if the network has no such map, or goes on with tokens behind it.
     """
     model = unwrap(model)
-    modules = tuple(id(module) for module in model.modules())
+    modules = tuple(map(id, modules_of(model)))
     known = _proposals.get(model)
     if known is not None and known[0] == modules:
         return known[1]
@@ -211,10 +211,7 @@ def _propose(calls: Sequence[Call], class_counts: frozenset[int]) -> Proposal:
 
 def _is_feature_map(call: Call) -> bool:
     return (
-        bool(call.name)
-        and _is_spatial(call)
-        and not call.passes_through
-        and not _is_tokens(call)
+        bool(call.name) and _is_spatial(call) and not call.passes_through and not _is_tokens(call)
     )
 
 

@@ -644,9 +644,9 @@ def test_eigen_maps_are_the_same_each_time(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("magnitude", [1e-20, 1e-12, 1e12])
+@pytest.mark.parametrize("magnitude", [1e-25, 1e-12, 1e25])
 def test_eigen_cam_holds_for_very_small_and_very_large_activations(dtype, magnitude) -> None:
-    """A Gram matrix squares its numbers: unscaled, float32 loses them below about 1e-19."""
+    """A Gram matrix squares its numbers, and float32 has none below 1e-45 or above 3e38."""
     activations = random_case(43, signed=False, dtype=dtype).activations
     scaled = METHODS["eigen-cam"](activations * magnitude).double() / magnitude
     expected = METHODS["eigen-cam"](activations).double()
@@ -673,7 +673,8 @@ def map_lists(draw: st.DrawFn) -> list[Tensor]:
     batch = draw(st.integers(1, 3))
     sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
     maps = [
-        torch.rand(batch, *size, generator=generator).double() * draw(st.sampled_from([1e-6, 1, 50]))
+        torch.rand(batch, *size, generator=generator).double()
+        * draw(st.sampled_from([1e-6, 1, 50]))
         for size in draw(st.lists(sizes, min_size=1, max_size=4))
     ]
     if draw(st.booleans()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -71,8 +72,12 @@ class Network:
         (gradients,) = torch.autograd.grad(scores.sum(), kept[0])
         return kept[0].detach(), gradients
 
+    @cached_property
+    def watched_once(self) -> tuple[Tensor, Tensor]:
+        return self.watched()
+
     def run(self, table: dict[str, Callable[..., Tensor]], name: str) -> Tensor:
-        activations, gradients = self.watched()
+        activations, gradients = self.watched_once
         if name == "cam":
             return table[name](activations, self.head_row)
         if name == "eigen-cam":
@@ -104,7 +109,7 @@ def resnet18() -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(62)
         model = models.resnet18(weights=None).eval()
-        return Network(model, "layer4", torch.randn(2, 3, 128, 160), [7, 321])
+        return Network(model, "layer4", torch.randn(2, 3, 96, 128), [7, 321])
 
 
 def pretrained() -> Network:
@@ -127,7 +132,7 @@ def pretrained() -> Network:
 NETWORKS = {"small": small_network, "resnet18": resnet18, "pretrained": pretrained}
 
 
-@pytest.fixture(params=list(NETWORKS))
+@pytest.fixture(scope="module", params=list(NETWORKS))
 def network(request: pytest.FixtureRequest) -> Network:
     return NETWORKS[request.param]()
 
@@ -186,7 +191,8 @@ def test_grad_cam_agrees(name: str, peer: str, network: Network, grad_cam_packag
 
 
 @pytest.mark.parametrize(
-    ("name", "peer"), [("grad-cam", "GradCAM"), ("xgrad-cam", "XGradCAM"), ("layer-cam", "LayerCAM")]
+    ("name", "peer"),
+    [("grad-cam", "GradCAM"), ("xgrad-cam", "XGradCAM"), ("layer-cam", "LayerCAM")],
 )
 def test_torchcam_agrees(name: str, peer: str, network: Network, torchcam_methods) -> None:
     ours, theirs = network.run(METHODS, name), from_torchcam(torchcam_methods, peer, network)
@@ -312,14 +318,11 @@ def test_torchcams_smooth_plus_plus_explains_the_last_noisy_image(torchcam_metho
     scale = float(expected.max())
     torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-4 * scale)
 
-    with torch.random.fork_rng(devices=[]):
-        peer_options = {"num_samples": samples, "std": noise}
-        with torchcam_methods.SmoothGradCAMpp(
-            network.model, network.layer_name, **peer_options
-        ) as peer:
-            network.model(network.images)
-            torch.manual_seed(5)
-            (theirs,) = peer(network.classes, normalized=False)
+    make = torchcam_methods.SmoothGradCAMpp
+    with make(network.model, network.layer_name, num_samples=samples, std=noise) as peer:
+        network.model(network.images)
+        torch.manual_seed(5)
+        (theirs,) = peer(network.classes, normalized=False)
     theirs = theirs.detach()
     assert (unit_range(ours, 1e-30) - unit_range(theirs, 1e-30)).abs().max() > 0.1
 
@@ -392,7 +395,8 @@ def test_grad_cams_eigen_cam_is_centred_and_the_papers_is_not(grad_cam_package) 
     _, _, right = torch.linalg.svd(centred.flatten(2).mT, full_matrices=False)
     projections = torch.einsum("bkhw,bk->bhw", centred, right[:, 0])
     either_sign = [
-        as_grad_cam_shows(signed, network.images.shape[2:]) for signed in (projections, -projections)
+        as_grad_cam_shows(signed, network.images.shape[2:])
+        for signed in (projections, -projections)
     ]
     for index, found in enumerate(theirs):
         distances = [float((maps[index] - found).abs().max()) for maps in either_sign]

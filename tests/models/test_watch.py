@@ -40,7 +40,9 @@ def seen_at(model: nn.Module, layer: str, inputs: Tensor, index: int = 1) -> tup
         return seen.activations[0], seen.gradients(scores)[0]
 
 
-def expected_at(model: nn.Module, layer: str, inputs: Tensor, index: int = 1) -> tuple[Tensor, Tensor]:
+def expected_at(
+    model: nn.Module, layer: str, inputs: Tensor, index: int = 1
+) -> tuple[Tensor, Tensor]:
     """By hand: run the network piece by piece with autograd on."""
     model = copy.deepcopy(model).eval()
     for module in model.modules():
@@ -418,7 +420,7 @@ def test_torchscript_is_refused_with_a_reason(inputs: Tensor) -> None:
 def test_parameters_made_under_inference_mode_are_refused_with_a_reason(inputs: Tensor) -> None:
     with torch.inference_mode():
         model = small_network()
-    with pytest.raises(ModelError, match="built under torch.inference_mode"):
+    with pytest.raises(ModelError, match=r"built under torch\.inference_mode"):
         seen_at(model, "conv2", inputs)
     with watch(model, find_layers(model, "conv2"), differentiate=False) as seen:
         seen(inputs)

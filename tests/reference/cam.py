@@ -209,7 +209,7 @@ def grad_cam_elementwise(activations: list[Grid], gradients: list[Grid]) -> Grid
 
 
 def leading_eigenvector(matrix: Grid) -> list[float]:
-    """Eigenvector of a symmetric matrix's largest eigenvalue, by Jacobi's plane rotations (1846)."""
+    """The vector of a symmetric matrix's largest eigenvalue, by Jacobi's rotations (1846)."""
     size = len(matrix)
     a = [row[:] for row in matrix]
     vectors = [[1.0 if i == j else 0.0 for j in range(size)] for i in range(size)]

@@ -1,4 +1,4 @@
-"""How the program asks glibc to keep freed memory; the library leaves its caller's process alone."""
+"""The program asks glibc to keep freed memory; the library never changes its caller's process."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seewhy.errors import MethodError, ModelError, SeewhyError
+from seewhy.errors import ImageError, MethodError, ModelError
 
 METHOD_NAMES = (
     "cam",
@@ -33,6 +33,7 @@ METHOD_NAMES = (
     "grad-cam-elementwise",
 )
 _EMBEDDED = ("demo", "demo-cat-dog")
+_FILE_KINDS = ("png", "npz", "json")
 _TARGET_WORDS = ("predicted", "top3", "top5", "positive", "negative")
 
 
@@ -50,14 +51,6 @@ class Sort(str, Enum):
     index = "index"
     activation = "activation"
     contribution = "contribution"
-
-
-class SaveAs(str, Enum):
-    """A kind of file that an explanation is written as."""
-
-    png = "png"
-    npz = "npz"
-    json = "json"
 
 
 # Tab completion.
@@ -91,10 +84,20 @@ def registered(zoo: str, subpackages: Sequence[str] = ("",)) -> Iterator[str]:
 
 def complete_methods(incomplete: str) -> list[str]:
     """Method names, also behind a comma: `grad-cam,lay` → `grad-cam,layer-cam`."""
+    return _complete_last(incomplete, METHOD_NAMES)
+
+
+def complete_save_as(incomplete: str) -> list[str]:
+    """Kinds of file, also behind a comma."""
+    return _complete_last(incomplete, _FILE_KINDS)
+
+
+def _complete_last(incomplete: str, names: Sequence[str]) -> list[str]:
     before, comma, last = incomplete.rpartition(",")
     given = before.split(",")
-    names = [name for name in METHOD_NAMES if name.startswith(last) and name not in given]
-    return [f"{before}{comma}{name}" for name in names]
+    return [
+        f"{before}{comma}{name}" for name in names if name.startswith(last) and name not in given
+    ]
 
 
 def complete_target(incomplete: str) -> list[str]:
@@ -272,6 +275,7 @@ TrustPickle = Annotated[
     bool,
     typer.Option(
         "--trust-pickle",
+        metavar="",
         help="Load a whole pickled model. Runs code from the file: only if you trust it.",
         rich_help_panel=_LOADING,
     ),
@@ -305,6 +309,7 @@ Opacity = Annotated[
     float,
     typer.Option(
         "--opacity",
+        metavar="SHARE",
         min=0,
         max=1,
         help="Of the map over the picture.",
@@ -315,6 +320,7 @@ SameScale = Annotated[
     bool,
     typer.Option(
         "--same-scale",
+        metavar="",
         help="One range of values for all maps, so that strong and weak can be compared.",
         rich_help_panel=_DRAWING,
     ),
@@ -343,6 +349,22 @@ def known_methods(values: Sequence[str] | None) -> list[str]:
             hint = f"did you mean {' or '.join(near)}? " if near else ""
             raise MethodError(f"method '{name}' is not known; {hint}List them: seewhy methods")
     return names
+
+
+def file_kinds(text: str) -> list[str]:
+    """`png,npz` → the endings of the files to write.
+
+    Raises:
+        ImageError: explanations are not saved as one of them.
+    """
+    kinds = split([text.lower()])
+    strange = [kind for kind in kinds if kind not in _FILE_KINDS]
+    if strange or not kinds:
+        raise ImageError(
+            f"--save-as {text!r} is not a kind of file that explanations are written as; choose "
+            f"from {', '.join(_FILE_KINDS)}"
+        )
+    return kinds
 
 
 def several(values: Sequence[str] | None) -> Any:
@@ -390,13 +412,11 @@ def check_colormap(name: str | None) -> None:
     """Find out before the model runs.
 
     Raises:
-        SeewhyError: matplotlib has no such colour map.
+        ImageError: matplotlib has no such colour map.
     """
-    if name is None:
-        return
-    from matplotlib import colormaps
+    if name is not None:
+        import numpy as np
 
-    if name not in colormaps:
-        near = difflib.get_close_matches(name, list(colormaps), n=3, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ", such as viridis or jet"
-        raise SeewhyError(f"matplotlib has no colour map '{name}'{hint}")
+        from seewhy.render.colormap import colorize
+
+        colorize(np.zeros(1), name)

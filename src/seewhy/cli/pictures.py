@@ -41,7 +41,7 @@ def _meant_by(argument: str, leave_out: Path) -> Iterator[str]:
     elif Path(argument).exists() or not any(sign in argument for sign in "*?["):
         yield argument
     else:
-        for match in sorted(glob.glob(argument, recursive=True)):
+        for match in sorted(glob.glob(argument, recursive=True)):  # noqa: PTH207  # may be absolute
             if Path(match).is_dir():
                 yield from _in_folder(match, leave_out)
             else:

@@ -75,7 +75,9 @@ def smooth_grad_cam_plus_plus(
         seed: of the noise; the same seed gives the same map.
     """
     first, second, third = (torch.zeros_like(activations) for _ in range(3))
-    unit = None  # a gradient of 1e-15 (a saturated softmax) has no float32 cube: count in its own size
+    unit = (
+        None  # a gradient of 1e-15 (a saturated softmax) has no float32 cube: count in its own size
+    )
     for gradients in noisy_gradients(samples, noise, seed):
         if unit is None:
             unit = gradients.abs().amax((1, 2, 3), keepdim=True)
@@ -135,7 +137,7 @@ def eigen_grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 def weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
     """The channels of `activations`, each times its weight `(batch, channels)`, added up."""
-    return torch.einsum("bk,bkhw->bhw", weights, activations)
+    return (weights[..., None, None] * activations).sum(1)
 
 
 def _alpha(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -160,4 +162,5 @@ def _first_component(values: Tensor) -> Tensor:
         _, vectors = torch.linalg.eigh(matrix @ matrix.mT)
         projection = torch.einsum("bkp,bk->bp", matrix, vectors[..., -1])
     sign = torch.where(projection.sum(1, keepdim=True) < 0, -1, 1)
-    return (sign * projection).to(values.dtype).unflatten(1, values.shape[2:])
+    maps: Tensor = (sign * projection).to(values.dtype)
+    return maps.reshape(len(values), *values.shape[2:])

@@ -193,7 +193,7 @@ def _torchvision_entries() -> list[ModelEntry]:
                 default.meta["num_params"],
                 "torchvision",
                 ("on this machine" if here else "fetched when first used")
-                + f"; weights {', '.join(choices.__members__)}",
+                + f"; weights {', '.join(weights.name for weights in choices)}",
             )
         )
     return entries

@@ -53,7 +53,7 @@ class Watch:
         self._differentiate = differentiate
         self._thread = threading.get_ident()
         self._seen: list[list[Tensor]] = [[] for _ in layers]
-        self._linear: tuple[nn.Module, Tensor] | None = None
+        self._linear: tuple[nn.Linear | nn.Conv2d, Tensor] | None = None
 
     def __call__(self, inputs: Tensor) -> Any:
         """The model's outputs for `inputs`; what the layers gave is kept until the next call."""
@@ -89,13 +89,14 @@ class Watch:
         found = torch.autograd.grad(
             scores.sum() * scale, kept, retain_graph=keep_graph, allow_unused=True
         )
-        cut_off = [layer for layer, gradient in zip(self._layers, found, strict=True) if gradient is None]
+        pairs = zip(self._layers, found, strict=True)
+        cut_off = [layer for layer, gradient in pairs if gradient is None]
         if cut_off:
             raise self._no_gradient(cut_off)
         return [_at_least_float32(gradient) / scale for gradient in found]
 
     @property
-    def last_linear(self) -> tuple[nn.Module, Tensor] | None:
+    def last_linear(self) -> tuple[nn.Linear | nn.Conv2d, Tensor] | None:
         """The last linear map of the run (`Linear` or 1×1 convolution) and its input."""
         return self._linear
 
@@ -153,7 +154,7 @@ class Watch:
 
         return hook
 
-    def see_linear(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
+    def see_linear(self, module: nn.Linear | nn.Conv2d, args: Any, output: Any) -> None:  # noqa: ARG002
         """The forward hook of every linear map."""
         if threading.get_ident() == self._thread:
             self._linear = (module, args[0].detach())
@@ -185,15 +186,11 @@ def watch(
             "the model is TorchScript, which does not let its layers be watched; load the eager "
             "model it was made from."
         )
-    if differentiate and any(parameter.is_inference() for parameter in model.parameters()):
-        raise ModelError(
-            "the model was built under torch.inference_mode(), so autograd cannot pass through "
-            "its parameters; build or load it outside of inference_mode."
-        )
     seen = Watch(model, layers, differentiate)
+    hooks: list[tuple[nn.Module, Callable[..., Any]]]
     hooks = [(layer.module, seen.see(index)) for index, layer in enumerate(layers)]
     if linear:
-        hooks += [(module, seen.see_linear) for module in model.modules() if _is_linear(module)]
+        hooks += [(module, seen.see_linear) for module in modules_of(model) if _is_linear(module)]
     with (
         eval_mode(model),
         _eager(),
@@ -202,7 +199,15 @@ def watch(
         torch.inference_mode(False),
         torch.enable_grad(),
     ):
-        yield seen
+        try:
+            yield seen
+        except RuntimeError as error:
+            if differentiate and any(parameter.is_inference() for parameter in model.parameters()):
+                raise ModelError(
+                    "the model was built under torch.inference_mode(), so autograd cannot pass "
+                    "through its parameters; build or load it outside of inference_mode."
+                ) from error
+            raise
 
 
 @dataclass(frozen=True)
@@ -292,6 +297,18 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
+def modules_of(model: nn.Module) -> list[nn.Module]:
+    """All modules, each once; `model.modules()` takes several times as long, building names."""
+    found = {model: None}
+    waiting = [model]
+    while waiting:
+        for child in waiting.pop()._modules.values():
+            if child is not None and child not in found:
+                found[child] = None
+                waiting.append(child)
+    return list(found)
+
+
 def clean_name(name: str) -> str:
     """A module's dotted name without what torch.compile put into it."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
@@ -310,7 +327,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
     a call of `train()` starts a training.
     """
     with _lock:
-        held = [m for m in model.modules() if m.training or id(m) in _held_in_eval]
+        held = [m for m in modules_of(model) if m.training or id(m) in _held_in_eval]
         for module in held:
             _, count = _held_in_eval.get(id(module), (module, 0))
             _held_in_eval[id(module)] = (module, count + 1)

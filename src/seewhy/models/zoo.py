@@ -95,7 +95,7 @@ def torchvision_model(name: str, weights: str | None, num_classes: int | None) -
             f"torchvision/{name}"
         )
     choices = torchvision.models.get_model_weights(name)
-    known = [*choices.__members__, *(["DEFAULT"] if len(choices) else [])]
+    known = sorted({*choices.__members__, "DEFAULT"}) if len(choices) else []
     if not known:
         raise ModelError(
             f"torchvision has no weights for {name}: take torchvision/{name}:random, or your own "
@@ -188,7 +188,8 @@ def _torchvision_with(name: str) -> ModuleType:
             "do, listed by: seewhy models"
         )
     raise ModelError(
-        f"torchvision has no model {name!r}{nearest(name, known) or ';'} list them with seewhy models"
+        f"torchvision has no model {name!r}{nearest(name, known) or ';'} "
+        "list them with seewhy models"
     )
 
 

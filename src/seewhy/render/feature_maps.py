@@ -76,7 +76,8 @@ def header(features: FeatureMaps, *, same_scale: bool = False) -> tuple[str, ...
     if same_scale:
         scale = f"all on one scale, 0 to {high}"
     else:
-        scale = f"each scaled alone, to its own largest value ({low} to {high})"
+        scale = "each scaled alone, to its own largest value "
+        scale += f"({low})" if low == high else f"({low} to {high})"
     dead = int((largest == 0).sum())
     return (
         sentence(
@@ -101,7 +102,7 @@ def draw_feature_maps(
     columns: int = 16,
     same_scale: bool = False,
     colormap: str | None = None,
-    opacity: float = 0.6,
+    opacity: float = 0.5,
     tile: int = 112,
 ) -> Image.Image:
     """Each channel over the picture, with its index, row by row in the order given.
@@ -177,8 +178,8 @@ def _tiles(
     """The tiles in order; computed by the dozen, so that memory does not grow with channels."""
     size = thumbnail.shape[:2]
     seen = rows, columns = inside(window, size)
-    down = _interpolation(window.top, window.bottom, maps.shape[1], rows)
-    across = _interpolation(window.left, window.right, maps.shape[2], columns)
+    down = _taps(window.top, window.bottom, maps.shape[1], rows)
+    across = _taps(window.left, window.right, maps.shape[2], columns)
     background = thumbnail
     if (rows, columns) != (slice(0, size[0]), slice(0, size[1])):
         background = faded(thumbnail)
@@ -187,13 +188,15 @@ def _tiles(
     for start in range(0, len(maps), at_once):
         some = np.asarray(maps[start : start + at_once], np.float32)
         holes = ~np.isfinite(some)
-        positive = np.where(holes, 0, np.maximum(some, 0))
-        values = down @ positive @ across.T
+        values = _resized(np.where(holes, 0, np.maximum(some, 0)), down, across)
         if holes.any():
-            # As numbers they would spread along whole rows and columns of the product.
-            values[(down @ holes.astype(np.float32) @ across.T) > 0] = np.nan
-        for value, scale in zip(values, scales[start : start + at_once], strict=True):
-            colors = colorize(to_unit(value, (0.0, float(scale))), colormap)
+            # As numbers they would spread to neighbours in which they have no share.
+            values[_resized(holes.astype(np.float32), down, across) > 0] = np.nan
+        shares = [
+            to_unit(value, (0.0, float(scale)))
+            for value, scale in zip(values, scales[start:], strict=False)
+        ]
+        for colors in colorize(np.stack(shares), colormap):
             drawn = background.copy()
             drawn[seen] = blend(thumbnail[seen], colors, opacity)
             yield drawn
@@ -220,17 +223,41 @@ def _thumbnail(picture: np.ndarray, window: Window, longer_side: int) -> tuple[n
     return np.array(Image.fromarray(picture).resize(small, Image.Resampling.LANCZOS)), window
 
 
-def _interpolation(start: float, end: float, cells: int, pixels: slice) -> np.ndarray:
-    """(pixels, cells): each pixel's share in each cell of a map that spans `start` to `end`.
+@dataclass(frozen=True)
+class _Taps:
+    """Along one axis: the cells that each pixel is made of, (taps, pixels), and their shares."""
+
+    cells: np.ndarray
+    shares: np.ndarray
+
+
+def _taps(start: float, end: float, cells: int, pixels: slice) -> _Taps:
+    """For a map whose cells span `start` to `end`.
 
     Bilinear between the cells' centres, level beyond the outermost ones; where several cells fall
     on a pixel all of them count, or the strong ones between two pixels would be lost.
     """
     centres = np.arange(pixels.start, pixels.stop) + 0.5
     cells_a_pixel = cells / (end - start)
-    positions = (centres - start) * cells_a_pixel - 0.5
-    positions = positions.clip(0, cells - 1)
+    positions = ((centres - start) * cells_a_pixel - 0.5).clip(0, cells - 1)
     reach = max(1.0, cells_a_pixel)
-    shares = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(cells)) / reach)
-    shares /= shares.sum(axis=1, keepdims=True)
-    return shares.astype(np.float32)
+    steps = np.arange(2 * int(np.ceil(reach)) + 1)[:, None]
+    asked = np.floor(positions - reach).astype(np.intp) + 1 + steps
+    shares = np.maximum(0, 1 - np.abs(positions - asked) / reach)
+    shares[(asked < 0) | (asked >= cells)] = 0
+    shares /= shares.sum(axis=0)
+    return _Taps(asked.clip(0, cells - 1), shares.astype(np.float32))
+
+
+def _resized(maps: np.ndarray, down: _Taps, across: _Taps) -> np.ndarray:
+    """(channels, rows, columns) from maps (channels, height, width).
+
+    Tap by tap: as a product of matrices it waits for BLAS's threads, seconds on a busy machine.
+    """
+    rows = np.zeros((len(maps), down.cells.shape[1], maps.shape[2]), np.float32)
+    for cells, shares in zip(down.cells, down.shares, strict=True):
+        rows += maps[:, cells] * shares[:, None]
+    pixels = np.zeros((*rows.shape[:2], across.cells.shape[1]), np.float32)
+    for cells, shares in zip(across.cells, across.shares, strict=True):
+        pixels += rows[:, :, cells] * shares
+    return pixels

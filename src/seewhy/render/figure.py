@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _MARGIN, _GAP = 14.0, 10.0
 _AREA = 250.0**2  # square points of each of the two pictures
-_NARROWEST = 440.0
+_NARROWEST = 440.0  # between the margins, for the words beside narrow pictures
 _TITLE, _NOTE, _WARNING = 13.0, 8.0, 9.0
 
 
@@ -122,9 +122,7 @@ def figure(
     )
     size = explanation.picture.shape[:2]
     box_width, box_height = box_of(size, _AREA)
-    # Narrow pictures keep their size: the page is widened for the words, and they are centred.
     inner = max(_NARROWEST, 2 * box_width + _GAP + BAR_ROOM)
-    pictures_left = _MARGIN + (inner - (2 * box_width + _GAP + BAR_ROOM)) / 2
 
     title, title_font = wrap_with_end(said.label, said.numbers, _TITLE, inner, lines=2)
     notes = [(wrap(line, _NOTE, inner, lines=3), line.font) for line in map(lettering, said.notes)]
@@ -141,10 +139,8 @@ def figure(
 
     page.write(title, title_font, _TITLE, _MARGIN, _MARGIN)
     x, y, width, height = fitted(size, box_width, box_height)
-    overlay_left = pictures_left + box_width + _GAP
-    page.show(
-        Image.fromarray(explanation.picture), pictures_left + x, pictures_top + y, width, height
-    )
+    overlay_left = _MARGIN + box_width + _GAP
+    page.show(Image.fromarray(explanation.picture), _MARGIN + x, pictures_top + y, width, height)
     page.show(laid, overlay_left + x, pictures_top + y, width, height)
     page.colour_bar(
         said.limits, said.colormap, overlay_left + box_width + 6, pictures_top, box_height

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # What the model never saw: half its colour, and drawn towards a light grey. The maps' own zero
 # darkens the picture, so that fading to light cannot be taken for a low value.
 _FADED_COLOR = 0.5
-_FADED_TOWARDS, _FADED = 225, 0.5
+_FADED_TOWARDS, _FADED = 225, 0.4
 _BOUNDARY = 255
 
 

@@ -34,9 +34,8 @@ class Page:
 
         self.width, self.height = width, height
         dots = min(_DOTS_PER_INCH, _LARGEST_SIDE * 72 / max(width, height))
-        self.figure: Figure = Figure(
-            figsize=(width / 72, height / 72), dpi=dots, facecolor="white", layout="none"
-        )
+        self.figure: Figure = Figure(figsize=(width / 72, height / 72), dpi=dots, facecolor="white")
+        self.figure.set_layout_engine("none")
         FigureCanvasAgg(self.figure)
 
     def write(

@@ -95,8 +95,8 @@ def plain_font() -> str:
 def wrap(line: Lettering, size: float, width: float, lines: int = 10**6) -> list[str]:
     """`line` broken into pieces of at most `width` at a font size of `size` (the same unit).
 
-    Broken at spaces, inside a word only where the word alone is too wide. What does not fit into
-    `lines` is cut off, and dots say so.
+    Broken at spaces; a word too wide for a line is broken behind a hyphen, slash, dot or
+    underline if it has one. What does not fit into `lines` is cut off, and dots say so.
     """
     words = line.text.split(" ")
     broken: list[str] = []
@@ -112,6 +112,8 @@ def wrap(line: Lettering, size: float, width: float, lines: int = 10**6) -> list
             words.insert(0, word)
         else:
             fitting = _longest_start(word, line.font, size, width)
+            behind = max(word.rfind(mark, 0, fitting) for mark in "-/._") + 1
+            fitting = behind if behind > fitting / 3 else fitting
             broken.append(word[:fitting])
             words.insert(0, word[fitting:])
         if len(broken) > lines:

@@ -1,0 +1,79 @@
+"""`seewhy demo`: the whole of it on the photographs that come along, without a network."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seewhy.cli.loading import load
+from seewhy.cli.terminal import (
+    probability_in_words,
+    progress,
+    say,
+    say_warnings,
+    show_results,
+)
+
+METHODS = ("grad-cam", "layer-cam", "eigen-cam")
+LAYERS = ("blocks.1", "blocks.2", "blocks.4", "blocks.5", "blocks.6")
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the pictures go.")
+    ] = Path("seewhy-out/demo"),
+) -> None:
+    """Explain the photographs that come with seewhy, offline: a first look, in seconds."""
+    loaded = load(
+        "demo", arch=None, num_classes=None, size=None, mean=None, std=None, labels=None,
+        trust_pickle=False, device="cpu",
+    )  # fmt: skip
+
+    from seewhy.comparison import compare
+    from seewhy.explainer import Explainer
+    from seewhy.features import feature_maps
+
+    with ExitStack() as stack:
+        # Inside a zip they are unpacked for as long as this block lasts.
+        photographs = [
+            stack.enter_context(as_file(one))
+            for one in sorted(
+                (files("seewhy") / "data" / "photos").iterdir(), key=lambda one: one.name
+            )
+            if one.name.endswith(".jpg")
+        ]
+        first, last = photographs[0], photographs[-1]
+        methods_at = out / f"{first.stem}-methods.png"
+        layers_at = out / f"{last.stem}-layers.png"
+        features_at = out / f"{first.stem}-features.png"
+        with progress("explaining", len(photographs) + 3) as advance:
+            explanations, figures = [], []
+            for explanation in Explainer(loaded).many(photographs):
+                explanations.append(explanation)
+                figures.append(explanation.save(out / f"{Path(explanation.image or '').stem}.png"))
+                advance()
+            compare(loaded, first, "top3", method=METHODS).save(methods_at)
+            advance()
+            compare(loaded, last, method=METHODS[:2], layer=LAYERS).save(layers_at)
+            advance()
+            maps = feature_maps(loaded, first, sort="contribution", top=64)
+            maps.save(features_at)
+            advance()
+    show_results(
+        ["picture", "predicted", "probability"],
+        [(one.image, one.label, probability_in_words(one.probability)) for one in explanations],
+        [[figure] for figure in figures],
+        right="probability",
+    )
+    for words, path in (
+        (f"{len(METHODS)} methods for the first three classes of {first.name}", methods_at),
+        (f"{len(LAYERS)} layers, from early to late, on {last.name}", layers_at),
+        (f"the {len(maps.channels)} channels that speak most for '{maps.label}'", features_at),
+    ):
+        say(f"{words}:\n  {path}")
+    say_warnings((one.label, one.warnings) for one in explanations)
+    say("\nNow one of yours: seewhy explain PICTURE --target top3")

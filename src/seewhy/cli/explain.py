@@ -1,0 +1,293 @@
+"""`seewhy explain`: pictures in, a file and a line for each explanation out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from seewhy.cli import options
+from seewhy.cli.file_names import FileNames
+from seewhy.cli.loading import load
+from seewhy.cli.pictures import find_pictures
+from seewhy.cli.terminal import (
+    probability_in_words,
+    progress,
+    say,
+    say_error,
+    say_json,
+    say_warnings,
+    score_in_words,
+    show_results,
+)
+from seewhy.errors import ImageError, SeewhyError
+from seewhy.files import written_aside
+
+if TYPE_CHECKING:
+    from seewhy.explainer import Explainer
+    from seewhy.explanation import Explanation
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is said about one explanation: a row of the table, a line of JSON.
+
+    Attributes:
+        image: the picture's path as it was given.
+        model, method, layer: by name.
+        target: in words.
+        score, probability: of the target.
+        files: what was written.
+        warnings: what is wrong with the map and what to try.
+    """
+
+    image: str
+    model: str
+    method: str
+    layer: str
+    target: str
+    score: float
+    probability: float | None
+    files: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, explanation: Explanation, image: str, files: Sequence[Path]) -> Line:
+        """The line of an explanation and the files it was written to."""
+        return cls(
+            image=image,
+            model=explanation.model,
+            method=explanation.method,
+            layer=explanation.layer,
+            target=explanation.label,
+            score=explanation.score,
+            probability=explanation.probability,
+            files=tuple(map(str, files)),
+            warnings=explanation.warnings,
+        )
+
+
+def explain(
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURE",
+            help="Files, folders (with all below them) and patterns such as 'photos/**/*.jpg'.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = "demo",
+    target: options.Targets = None,
+    method: options.Methods = None,
+    layer: options.Layers = None,
+    fuse: Annotated[
+        options.Fusion | None,
+        typer.Option(
+            "--fuse",
+            metavar="HOW",
+            help="One map from several layers: mean, max, scaled-max.",
+            show_default="a map each",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the files go.")
+    ] = Path("seewhy-out"),
+    save_as: Annotated[
+        str,
+        typer.Option(
+            "--save-as",
+            metavar="KIND,...",
+            help="png (a figure), npz, json (both hold everything: seewhy.load_explanation).",
+            autocompletion=options.complete_save_as,
+        ),
+    ] = "png",
+    overlay_only: Annotated[
+        bool,
+        typer.Option(
+            "--overlay-only",
+            metavar="",
+            help="The png is the overlay alone, at the picture's size.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", metavar="", help="One line of JSON an explanation, nothing else."),
+    ] = False,
+    settings: options.MethodOptions = None,
+    output: options.Output = None,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", min=1, metavar="N", help="Pictures in the model at once."),
+    ] = 8,
+    colormap: options.Colormap = None,
+    opacity: options.Opacity = 0.5,
+    arch: options.Architecture = None,
+    num_classes: options.ClassCount = None,
+    size: options.Size = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    labels: options.Labels = None,
+    trust_pickle: options.TrustPickle = False,
+    device: options.Device = "cpu",
+) -> None:
+    """Show where the model saw what speaks for a class, for one picture or thousands.
+
+    Exit status: 0 if all were explained, 1 if some could not be, 2 if the command makes no sense.
+
+    Example: seewhy explain cat.jpg --target tabby --target lynx --method grad-cam,layer-cam
+    """
+    methods = options.known_methods(method)
+    method_options = options.method_options(settings)
+    kinds = options.file_kinds(save_as)
+    options.check_colormap(colormap)
+    pictures, misses = find_pictures(images, leave_out=out)
+    for miss in misses:
+        say_error(miss)
+    if not any(Path(picture).exists() for picture in pictures):
+        for picture in pictures:
+            say_error(f"there is no file '{picture}'")
+        raise ImageError("no picture was found; give files, folders or patterns that exist")
+
+    loaded = load(
+        model, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, labels=labels,
+        trust_pickle=trust_pickle, device=device,
+    )  # fmt: skip
+
+    from seewhy.explainer import Explainer
+    from seewhy.layers import find_layers
+    from seewhy.targets import parse_target
+
+    targets = options.several(target)
+    parse_target(targets, loaded.labels)  # a class that is not there is not there for any picture
+    layers = options.split(layer) or None
+    named = find_layers(loaded.module, layers) if layers else []
+    explainer = Explainer(
+        loaded, method=methods, layer=layers, fuse=fuse.value if fuse else None, output=output,
+        batch_size=batch_size, **method_options,
+    )  # fmt: skip
+
+    names = FileNames(out, pictures)
+    failed: dict[str, str] = {}
+
+    def fail(picture: str, reason: str) -> None:
+        failed[picture] = reason
+        say_error(reason if picture in reason else f"{picture}: {reason}")
+
+    lines = []
+    with progress("explaining", len(pictures), stdout_is_data=as_json) as advance:
+        for picture, explanation in explained(explainer, pictures, targets, fail, advance):
+            parts = [explanation.method]
+            if len(named) > 1 and fuse is None:
+                parts.append(explanation.layer)
+            parts.append(explanation.label)
+            files = names.claim(picture, parts, kinds)
+            try:
+                for file in files:
+                    write(explanation, file, colormap, opacity, overlay_only)
+            except OSError as error:
+                if picture not in failed:
+                    fail(picture, f"'{file}' cannot be written ({error.strerror or error})")
+                continue
+            line = Line.of(explanation, picture, files)
+            if as_json:
+                say_json(asdict(line))
+            else:
+                lines.append(line)
+    if not as_json and lines:
+        show(lines, several_layers=len(named) > 1 and fuse is None)
+        for note in loaded.notes:
+            say(note)
+    if failed:
+        say_error(f"{len(failed)} of {len(pictures)} pictures could not be explained")
+    if failed or misses:
+        raise typer.Exit(1)
+
+
+def explained(
+    explainer: Explainer,
+    pictures: Sequence[str],
+    targets: Any,
+    fail: Callable[[str, str], None],
+    advance: Callable[[], None],
+) -> Iterator[tuple[str, Explanation]]:
+    """Each explanation with the path of its picture; `fail` hears of those that have none.
+
+    Raises:
+        SeewhyError: what is asked for fails with any picture, not only with this one.
+    """
+    waiting: deque[str] = deque()
+    works = False
+
+    def read_on() -> Iterator[str]:
+        for picture in pictures:
+            waiting.append(picture)
+            yield picture
+
+    def on_error(source: Any, error: SeewhyError) -> None:
+        if not (works or isinstance(error, ImageError)):
+            _try_without_picture(explainer, targets)
+        waiting.remove(source)
+        fail(source, str(error))
+        advance()
+
+    shown = None  # the picture whose explanations are coming
+    for explanation in explainer.many(read_on(), targets, on_error=on_error):
+        works = True
+        if explanation.picture is not shown:
+            if shown is not None:
+                waiting.popleft()
+                advance()
+            shown = explanation.picture
+        yield waiting[0], explanation
+    if shown is not None:
+        advance()
+
+
+def _try_without_picture(explainer: Explainer, targets: Any) -> None:
+    """Explain a black input, to learn whether what failed is the picture's or the command's."""
+    import torch
+
+    preprocess = explainer.preprocess
+    black = torch.zeros(len(preprocess.mean), *preprocess.size)
+    list(explainer.many([black], targets))
+
+
+def write(
+    explanation: Explanation, path: Path, colormap: str | None, opacity: float, overlay_only: bool
+) -> None:
+    """One file, whole or not at all."""
+    if path.suffix != ".png":
+        explanation.save(path)
+        return
+    with written_aside(path) as aside:
+        if overlay_only:
+            explanation.overlay(colormap=colormap, opacity=opacity).save(aside)
+        else:
+            explanation.figure(colormap=colormap, opacity=opacity).savefig(aside)
+
+
+def show(lines: Sequence[Line], *, several_layers: bool) -> None:
+    """The table, the files and the warnings."""
+    show_results(
+        ["picture", "target", "score", "probability", "method", *["layer"] * several_layers],
+        [
+            (
+                Path(line.image).name,
+                line.target,
+                score_in_words(line.score),
+                probability_in_words(line.probability),
+                line.method,
+                *[line.layer] * several_layers,
+            )
+            for line in lines
+        ],
+        [line.files for line in lines],
+        right="score,probability",
+    )
+    say_warnings(
+        (f"{Path(line.image).name}, {line.target}, {line.method}", line.warnings) for line in lines
+    )

@@ -1,0 +1,79 @@
+"""`seewhy layers`: where a model can be watched, and where it is watched by default."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from seewhy.cli import options
+from seewhy.cli.loading import load
+from seewhy.cli.terminal import progress, say, say_json, show_table
+from seewhy.errors import LayerError
+
+
+def layers(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="demo, torchvision/resnet50, timm/NAME, package.module:factory, or a file of "
+            "weights with --arch.",
+            autocompletion=options.complete_model,
+        ),
+    ] = "demo",
+    as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON object.")] = False,
+    arch: options.Architecture = None,
+    num_classes: options.ClassCount = None,
+    size: options.Size = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    labels: options.Labels = None,
+    trust_pickle: options.TrustPickle = False,
+    device: options.Device = "cpu",
+) -> None:
+    """List a model's layers that give a map, and mark the one that is taken without --layer."""
+    loaded = load(
+        model, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, labels=labels,
+        trust_pickle=trust_pickle, device=device,
+    )  # fmt: skip
+    with progress("running the model once", stdout_is_data=as_json):
+        import torch
+
+        from seewhy.attribution import to_model
+        from seewhy.layers import list_layers, propose_layer
+
+        preprocess = loaded.preprocess
+        nothing = torch.zeros(1, len(preprocess.mean), *preprocess.size)
+        inputs = to_model(loaded.module, nothing)
+        candidates = list_layers(loaded.module, inputs)
+        try:
+            proposal = propose_layer(loaded.module, inputs)
+            choice, reason = str(proposal.layer), proposal.reason
+        except LayerError as error:
+            choice, reason = None, str(error)
+    if as_json:
+        say_json(
+            {
+                "model": model,
+                "chosen": choice,
+                "reason": reason,
+                "layers": [asdict(candidate) for candidate in candidates],
+            }
+        )
+        return
+    show_table(
+        ["", "layer", "kind", "output"],
+        [
+            (
+                "→" if candidate.chosen else "",
+                candidate.name,
+                candidate.kind,
+                "×".join(map(str, candidate.shape)),
+            )
+            for candidate in candidates
+        ],
+        right="output",
+    )
+    say(f"\n{'→ ' if choice else 'no layer is chosen: '}{reason}")

@@ -1,0 +1,187 @@
+"""What a user sees: results on stdout, errors and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def say_error(message: str) -> None:
+    """One line on stderr, as long as it may be: a terminal folds it, a log keeps it whole."""
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {one_line(message)}", err=True)
+
+
+def say(line: str) -> None:
+    """One line on stdout, never folded: paths stay whole to be copied."""
+    typer.echo(line)
+
+
+def say_json(value: Any) -> None:
+    """One line of JSON on stdout, at once, for a program that reads along.
+
+    ASCII, whatever the terminal's encoding; numbers that JSON does not have become null.
+    """
+    typer.echo(json.dumps(_finite(value), allow_nan=False))
+    sys.stdout.flush()
+
+
+def say_warnings(warned: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Each warning once on stderr, with what it is about.
+
+    Args:
+        warned: of each explanation what to call it, and its warnings.
+    """
+    about: dict[str, list[str]] = {}
+    explanations = 0
+    for name, warnings in warned:
+        explanations += 1
+        for warning in warnings:
+            about.setdefault(warning, []).append(name)
+    for warning, names in about.items():
+        if len(names) == explanations > 1:
+            where = "all"
+        else:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            where = "; ".join(names[:3]) + more
+        label = typer.style("warning:", fg="yellow", bold=True)
+        typer.echo(f"{label} {where}: {one_line(warning)}", err=True)
+
+
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = ""
+) -> None:
+    """A table on stdout, as wide as the terminal.
+
+    Args:
+        columns: their titles.
+        rows: the cells; None is left empty.
+        right: titles of the columns of numbers, with commas; these are never folded.
+    """
+    print_table(new_table(columns, rows, right=right))
+
+
+def print_table(table: Table) -> None:
+    """The table on stdout, no wider than the terminal."""
+    Console().print(table)
+
+
+def new_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = ""
+) -> Table:
+    """The table that `show_table` prints."""
+    numbers = right.split(",")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for title in columns:
+        number = title in numbers
+        table.add_column(
+            title, justify="right" if number else "left", no_wrap=number, overflow="fold"
+        )
+    for row in rows:
+        # Text, not str: rich would read [brackets] in a file's name as its own markup.
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    return table
+
+
+def show_results(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    files: Sequence[Sequence[Path | str]],
+    *,
+    right: str = "",
+) -> None:
+    """A table on stdout with the files of each row, or the files below it.
+
+    A path that is folded cannot be copied, so where the terminal is too narrow for the last
+    column each file has a line of its own.
+    """
+    in_table = [(*row, "\n".join(map(str, own))) for row, own in zip(rows, files, strict=True)]
+    table = new_table([*columns, "file"], in_table, right=right)
+    console = Console()
+    unfolded = console.measure(table, options=console.options.update(width=10_000)).maximum
+    if unfolded <= console.width:
+        print_table(table)
+        say("")
+        return
+    show_table(columns, rows, right=right)
+    say("")
+    for own in files:
+        for file in own:
+            say(str(file))
+    say("")
+
+
+@contextmanager
+def progress(
+    words: str, total: int | None = None, *, stdout_is_data: bool = False
+) -> Iterator[Callable[[], None]]:
+    """A bar on stderr that goes when the work is done, or a spinner where there is no `total`.
+
+    Nothing where stderr is no terminal, or where lines for a program go to the same terminal.
+
+    Yields:
+        what to call when one more is done.
+    """
+    shown = sys.stderr.isatty() and not (stdout_is_data and sys.stdout.isatty())
+    if not shown:
+        yield lambda: None
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    counting = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()) if total else ()
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        *counting,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+    ) as bar:
+        task = bar.add_task(words, total=total)
+        yield lambda: bar.advance(task)
+
+
+def score_in_words(score: float) -> str:
+    """As the figures print it."""
+    from seewhy.render.text import short_number
+
+    return short_number(score)
+
+
+def probability_in_words(probability: float | None) -> str:
+    """As the figures print it; empty where the target has none."""
+    from seewhy.render.text import short_probability
+
+    return "" if probability is None else short_probability(probability)
+
+
+def one_line(message: str) -> str:
+    """The message with its line breaks made spaces."""
+    return " ".join(message.split())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

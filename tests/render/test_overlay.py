@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seewhy.errors import ImageError
+from seewhy.images import Window, place
+from seewhy.render.colormap import NOT_A_NUMBER, colorize
+from seewhy.render.overlay import blend, heat_image, inside, overlay
+
+from .stand_ins import grey_picture, whole
+
+
+def test_each_pixel_is_the_mean_of_picture_and_colour_at_half_opacity():
+    picture = np.array([[[10, 20, 30], [200, 100, 0]]], np.uint8)
+    heatmap = np.array([[0, 4.0]])
+    # jet: (0, 0, 127) at 0, (127, 0, 0) at the largest value.
+    got = np.asarray(overlay(picture, heatmap, whole(picture), colormap="jet"))
+    assert got.tolist() == [[[5, 10, 79], [164, 50, 0]]]
+
+
+def test_opacity_goes_from_the_picture_to_the_map():
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (5, 7, 3), np.uint8)
+    heatmap = rng.random((5, 7))
+    window = whole(picture)
+    assert np.array_equal(overlay(picture, heatmap, window, opacity=0), picture)
+    full = np.asarray(overlay(picture, heatmap, window, opacity=1))
+    assert np.array_equal(full, heat_image(heatmap))
+    assert np.array_equal(full, colorize(heatmap / heatmap.max()))
+
+
+@given(st.integers(0, 255), st.integers(0, 255), st.floats(0, 1))
+def test_blending_is_off_by_less_than_one_level(below, above, opacity):
+    got = blend(np.array([below], np.uint8), np.array([above], np.uint8), opacity)
+    assert abs(int(got[0]) - ((1 - opacity) * below + opacity * above)) <= 1
+
+
+def test_a_zero_map_shows_the_picture_under_the_lowest_colour():
+    picture = grey_picture()
+    got = np.asarray(overlay(picture, np.zeros((60, 80)), whole(picture)))
+    lowest = colorize(np.zeros(1))[0]
+    assert np.array_equal(np.unique(got.reshape(-1, 3), axis=0), [(lowest + 100 + 1) // 2])
+
+
+def test_nan_is_grey_and_leaves_the_other_values_their_range():
+    picture = grey_picture()
+    heatmap = np.zeros((60, 80))
+    heatmap[0, 0], heatmap[1, 1] = np.nan, 7
+    got = np.asarray(overlay(picture, heatmap, whole(picture), opacity=1))
+    assert tuple(got[0, 0]) == NOT_A_NUMBER
+    assert got[1, 1].tolist() == colorize(np.ones(1))[0].tolist()
+    all_missing = overlay(picture, np.full((60, 80), np.nan), whole(picture), opacity=1)
+    assert (np.asarray(all_missing) == NOT_A_NUMBER).all()
+
+
+def test_limits_given_are_the_values_of_the_end_colours():
+    heatmap = np.array([[0, 5, 10.0]])
+    got = np.asarray(heat_image(heatmap, limits=(5, 20)))[0]
+    expected = colorize(np.array([0, 0, 1 / 3]))
+    assert got.tolist() == expected.tolist()
+
+
+def test_negative_values_take_the_diverging_map_with_zero_in_the_middle():
+    got = np.asarray(heat_image(np.array([[-1, 0, 4.0]])))[0]
+    assert got.tolist() == colorize(np.array([3 / 8, 0.5, 1]), "RdBu_r").tolist()
+
+
+def test_a_hot_cell_lies_at_its_place_on_the_picture():
+    picture = grey_picture(100, 200)
+    window = Window(60, 10, 140, 90)  # 80 × 80: cells of 20 pixels
+    cells = np.zeros((4, 4), np.float32)
+    cells[1, 2] = 3
+    heatmap = place(cells, window, (100, 200))
+    got = np.asarray(overlay(picture, heatmap, window, colormap="gray", opacity=1)).astype(int)
+    hottest = np.argwhere(got[10:90, 60:140, 0] == got[10:90, 60:140, 0].max()) + [10, 60]
+    # Row 1 of 20 pixels below 10, column 2 of 20 pixels right of 60: the centre is (40, 110).
+    assert hottest.mean(axis=0) + 0.5 == pytest.approx([40, 110], abs=0.5)
+
+
+def test_what_the_model_never_saw_is_faded_and_fenced_off():
+    picture = grey_picture(90, 120)
+    picture[..., 0] = 220  # red
+    window = Window(15, 0, 105, 90)
+    got = np.asarray(overlay(picture, np.zeros((90, 120)), window, opacity=0)).astype(int)
+    assert np.array_equal(got[:, 15:105], picture[:, 15:105])  # untouched where it looked
+    outside = got[:, :14]
+    assert np.ptp(outside[0, 0]) < 220 - 100  # less colourful
+    assert outside.mean() > picture.mean()  # and paler
+    assert (got[:, 14] == 255).all()
+    assert (got[:, 105] == 255).all()
+
+
+def test_no_fence_where_the_window_reaches_or_leaves_the_picture():
+    picture = grey_picture()
+    for window in (whole(picture), Window(-5, -5, 85, 65)):
+        got = np.asarray(overlay(picture, np.zeros((60, 80)), window, opacity=0))
+        assert np.array_equal(got, picture)
+
+
+def test_a_window_beside_the_picture_is_drawn_all_faded():
+    picture = grey_picture()
+    got = np.asarray(overlay(picture, np.zeros((60, 80)), Window(200, 200, 300, 300)))
+    assert len(np.unique(got)) == 1
+    assert got[0, 0, 0] > 100
+
+
+@given(
+    st.tuples(*[st.integers(1, 30)] * 2),
+    st.tuples(*[st.floats(-10, 40)] * 2),
+    st.tuples(*[st.floats(0.5, 40)] * 2),
+)
+def test_the_pixels_coloured_are_those_on_which_the_map_is_placed(size, corner, extent):
+    window = Window(*corner, corner[0] + extent[0], corner[1] + extent[1])
+    placed = place(np.ones((1, 1), np.float32), window, size)
+    marked = np.zeros(size)
+    marked[inside(window, size)] = 1
+    assert np.array_equal(placed, marked)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (2, 3)])
+def test_the_smallest_pictures_are_drawn(size):
+    picture = grey_picture(*size)
+    assert overlay(picture, np.ones(size), whole(picture)).size == size[::-1]
+
+
+def test_what_does_not_fit_together_is_refused_in_a_sentence():
+    picture = grey_picture()
+    with pytest.raises(ImageError, match=r"heatmap is \(6, 8\) on a picture of \(60, 80\)"):
+        overlay(picture, np.zeros((6, 8)), whole(picture))
+    with pytest.raises(ImageError, match=r"picture is float64 \(60, 80, 3\); uint8"):
+        overlay(picture / 255, np.zeros((60, 80)), whole(picture))
+    for opacity in (-0.1, 1.5, np.nan):
+        with pytest.raises(ImageError, match="opacity is"):
+            overlay(picture, np.zeros((60, 80)), whole(picture), opacity=opacity)
+    with pytest.raises(ImageError, match="one map"):
+        heat_image(np.zeros((2, 3, 3)))
+
+
+def test_the_callers_arrays_are_left_as_they_were():
+    picture, heatmap = grey_picture(), np.random.default_rng(0).random((60, 80))
+    before = picture.copy(), heatmap.copy()
+    overlay(picture, heatmap, Window(10, 10, 50, 50))
+    assert np.array_equal(picture, before[0])
+    assert np.array_equal(heatmap, before[1])

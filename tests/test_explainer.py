@@ -1,0 +1,342 @@
+"""explain() and Explainer: pictures in, explanations out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import seewhy
+from seewhy.errors import ImageError, MethodError, SeewhyError, TargetError
+from seewhy.explanation import Explanation
+from seewhy.images import Preprocess, Window
+from seewhy.models.load import LoadedModel
+
+PLAIN = Preprocess((32, 32), 32, (0.0,) * 3, (1.0,) * 3)
+LABELS = ("red, scarlet", "green", "blue")
+
+
+class ByColour(nn.Module):
+    """Class c is the mean of colour c: what it looks at is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(3, 3, 4, stride=4, bias=False)
+        self.relu = nn.ReLU(inplace=True)
+        self.head = nn.Linear(3, 3)
+        with torch.no_grad():
+            self.look.weight.zero_()
+            for c in range(3):
+                self.look.weight[c, c] = 1 / 16
+            self.head.weight.copy_(10 * torch.eye(3))
+            self.head.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.relu(self.look(x)).mean((2, 3)))
+
+
+def loaded() -> LoadedModel:
+    return LoadedModel(ByColour().eval(), PLAIN, LABELS, "by-colour", ())
+
+
+def picture(height: int = 60, width: int = 90) -> np.ndarray:
+    """Red spot on the left, green spot on the right, within the centre crop."""
+    canvas = np.zeros((height, width, 3), np.uint8)
+    canvas[20:32, 30:42, 0] = 255
+    canvas[30:38, 56:64, 1] = 255
+    return canvas
+
+
+def test_each_class_is_seen_where_its_colour_is() -> None:
+    model = loaded()
+    red = seewhy.explain(model, picture(), "red")
+    green = seewhy.explain(model, picture(), "green")
+    y, x = np.unravel_index(red.heatmap.argmax(), red.heatmap.shape)
+    assert 20 <= y < 32
+    assert 30 <= x < 42
+    y, x = np.unravel_index(green.heatmap.argmax(), green.heatmap.shape)
+    assert 28 <= y < 40
+    assert 54 <= x < 66
+
+
+def test_an_explanation_holds_what_the_model_said() -> None:
+    why = seewhy.explain(loaded(), picture())
+    logits = loaded().module(PLAIN(picture())[None])[0].detach()
+    assert why.label == "red"
+    assert why.score == pytest.approx(float(logits[0]))
+    assert why.probability == pytest.approx(float(logits.softmax(0)[0]), rel=1e-5)
+    assert [p.label for p in why.predictions] == [
+        LABELS[i] for i in logits.argsort(descending=True)
+    ]
+    assert [p.score for p in why.predictions] == pytest.approx(
+        logits.sort(descending=True).values.tolist()
+    )
+    assert (why.method, why.layer, why.model, why.image) == ("grad-cam", "relu", "by-colour", None)
+    assert why.window == Window(15, 0, 75, 60)
+    assert why.map.shape == (8, 8)
+    assert why.map.dtype == np.float32
+    assert np.array_equal(why.picture, picture())
+    assert set(why.versions) == {"seewhy", "torch"}
+    assert why.seconds > 0
+    assert why.warnings == ()
+    assert "red" in repr(why)
+    with pytest.raises(AttributeError):
+        why.map = why.map  # type: ignore[misc]
+
+
+def test_nothing_is_shown_where_the_model_saw_nothing() -> None:
+    why = seewhy.explain(loaded(), picture())
+    assert (why.heatmap[:, :15] == 0).all()
+    assert (why.heatmap[:, 75:] == 0).all()
+    assert why.heatmap.shape == (60, 90)
+
+
+def test_a_path_a_pil_image_an_array_and_a_prepared_tensor_agree(tmp_path: Path) -> None:
+    Image.fromarray(picture()).save(tmp_path / "spot.png")
+    ways = [
+        tmp_path / "spot.png",
+        str(tmp_path / "spot.png"),
+        Image.fromarray(picture()),
+        picture(),
+        PLAIN(picture()),
+        PLAIN(picture())[None],
+    ]
+    maps = [seewhy.explain(loaded(), way, "green") for way in ways]
+    for why in maps:
+        assert np.allclose(why.map, maps[0].map, atol=1e-6)
+    assert [why.image for why in maps[:3]] == ["spot.png", "spot.png", None]
+    assert maps[4].picture.shape == (32, 32, 3)
+    assert maps[4].window == Window(0, 0, 32, 32)
+
+
+def test_a_bare_module_works_and_says_what_was_assumed() -> None:
+    why = seewhy.explain(ByColour(), picture())
+    assert why.label == "class 0"
+    assert any("preprocessing is assumed" in said for said in why.warnings)
+    told = seewhy.explain(ByColour(), picture(), "green", preprocess=PLAIN, labels=LABELS)
+    assert told.warnings == ()
+    assert np.allclose(told.map, seewhy.explain(loaded(), picture(), "green").map)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_many_pictures_come_in_order_whatever_the_batch(batch_size: int) -> None:
+    pictures = [picture(60 + i, 90 + 3 * i) for i in range(5)]
+    explainer = seewhy.Explainer(loaded(), method=["grad-cam", "hires-cam"], batch_size=batch_size)
+    found = list(explainer.many(pictures, ("red", "green")))
+    assert [(why.picture.shape[0], why.method, why.label) for why in found] == [
+        (60 + i, method, label)
+        for i in range(5)
+        for method in ("grad-cam", "hires-cam")
+        for label in ("red", "green")
+    ]
+    for why in found:
+        alone = seewhy.explain(loaded(), why.picture, why.label, method=why.method)
+        assert np.allclose(why.map, alone.map, atol=1e-6)
+
+
+def test_a_list_of_targets_has_one_for_each_picture() -> None:
+    explainer = seewhy.Explainer(loaded(), batch_size=2)
+    found = list(explainer.many([picture()] * 3, ["red", 1, "p:blue"]))
+    assert [why.label for why in found] == ["red", "green", "probability of blue"]
+    with pytest.raises(TargetError, match="2 targets were given for 3 pictures"):
+        list(explainer.many([picture()] * 3, ["red", "green"]))
+
+
+def test_a_generator_is_read_as_it_is_needed() -> None:
+    read = []
+
+    def pictures():
+        for i in range(10):
+            read.append(i)
+            yield picture()
+
+    found = seewhy.Explainer(loaded(), batch_size=2).many(pictures())
+    next(found)
+    assert len(read) == 2
+
+
+def test_a_bad_picture_is_reported_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    sources = [picture(), tmp_path / "bad.png", picture()]
+    failed: list[tuple[object, SeewhyError]] = []
+    explainer = seewhy.Explainer(loaded())
+    found = list(explainer.many(sources, on_error=lambda *pair: failed.append(pair)))
+    assert len(found) == 2
+    assert failed[0][0] == tmp_path / "bad.png"
+    assert "bad.png" in str(failed[0][1])
+    with pytest.raises(ImageError, match=r"bad\.png"):
+        list(explainer.many(sources))
+
+
+def test_one_bad_target_in_a_batch_is_the_only_one_that_fails() -> None:
+    failed: list[object] = []
+    explainer = seewhy.Explainer(loaded())
+    found = list(
+        explainer.many(
+            [picture(60), picture(61), picture(62)],
+            ["red", 7, "blue"],
+            on_error=lambda source, error: failed.append(error),
+        )
+    )
+    assert [why.label for why in found] == ["red", "blue"]
+    assert isinstance(failed[0], TargetError)
+
+
+def test_asking_explain_for_several_maps_says_what_gives_them() -> None:
+    for asked in ({"target": "top2"}, {"layer": ["look", "relu"]}):
+        with pytest.raises(TargetError, match=r"2 maps .* compare\(\)"):
+            seewhy.explain(loaded(), picture(), **asked)
+    fused = seewhy.explain(loaded(), picture(), layer=["look", "relu"], fuse="mean")
+    assert fused.layer == "mean of look, relu"
+
+
+def test_a_zero_map_says_why_and_what_to_try() -> None:
+    model = loaded()
+    with torch.no_grad():
+        model.module.head.weight[2] = -1
+    why = seewhy.explain(model, picture(), "blue")
+    assert not why.map.any()
+    assert "speaks against the target; try hires-cam" in why.warnings[0]
+    with torch.no_grad():
+        model.module.head.weight[2] = 0
+    why = seewhy.explain(model, picture(), "blue")
+    assert "the gradient is zero everywhere" in why.warnings[0]
+
+
+def test_a_flat_map_nan_and_a_softmax_inside_are_said() -> None:
+    flat = seewhy.explain(loaded(), np.full((32, 32, 3), 255, np.uint8), "red")
+    assert flat.warnings == ("the map is flat: every position has the same value",)
+    broken = loaded()
+    with torch.no_grad():
+        broken.module.head.bias[0] = float("nan")
+    said = seewhy.explain(broken, picture(), "green").warnings
+    assert "holds NaN or infinity" in said[0]
+    with pytest.raises(TargetError, match="NaN"):
+        seewhy.explain(broken, picture())
+    softmax = nn.Sequential(ByColour(), nn.Softmax(1))
+    said = seewhy.explain(softmax, picture(), 0, preprocess=PLAIN).warnings
+    assert any("outputs are probabilities" in one for one in said)
+
+
+def test_saved_and_loaded_explanations_are_the_same(tmp_path: Path) -> None:
+    why = seewhy.explain(loaded(), picture(), "red vs green", method="hires-cam")
+    for name in ("why.npz", "deeper/why.json"):
+        path = why.save(tmp_path / name)
+        back = seewhy.load_explanation(path)
+        assert isinstance(back, Explanation)
+        assert np.array_equal(back.map, why.map)
+        assert np.array_equal(back.picture, why.picture)
+        assert np.array_equal(back.heatmap, why.heatmap)
+        for field in ("window", "target", "label", "score", "probability", "predictions"):
+            assert getattr(back, field) == getattr(why, field), field
+        for field in ("method", "layer", "model", "image", "preprocess", "versions", "warnings"):
+            assert getattr(back, field) == getattr(why, field), field
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["deeper", "why.npz"]
+
+
+def test_a_picture_of_the_explanation_is_saved_and_shown(tmp_path: Path) -> None:
+    why = seewhy.explain(loaded(), picture(), "red")
+    with Image.open(why.save(tmp_path / "why.png")) as saved:
+        assert saved.width > saved.height > 100
+    assert why.overlay().size == (90, 60)
+    assert why._repr_png_().startswith(b"\x89PNG")
+
+
+def test_nothing_is_left_of_a_save_that_fails(tmp_path: Path, monkeypatch) -> None:
+    why = seewhy.explain(loaded(), picture(), "red")
+    (tmp_path / "why.json").write_text("before")
+    monkeypatch.setattr("json.dumps", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        why.save(tmp_path / "why.json")
+    assert (tmp_path / "why.json").read_text() == "before"
+    assert [p.name for p in tmp_path.iterdir()] == ["why.json"]
+    with pytest.raises(ImageError, match=r"saved as \.png"):
+        why.save(tmp_path / "why.gif")
+
+
+def test_a_damaged_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    for name, content in {
+        "a.json": "{",
+        "b.json": '{"format": "seewhy explanation 9", "map": [[1]], "picture": ""}',
+        "c.npz": "nothing",
+        "d.txt": "",
+    }.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ImageError, match=name[0]):
+            seewhy.load_explanation(tmp_path / name)
+    with pytest.raises(ImageError, match="no file"):
+        seewhy.load_explanation(tmp_path / "e.npz")
+
+
+def test_batch_size_is_checked() -> None:
+    with pytest.raises(MethodError, match="at least 1"):
+        seewhy.Explainer(loaded(), batch_size=0)
+
+
+def test_compare_spans_rows_and_columns() -> None:
+    model = loaded()
+    grid = seewhy.compare(model, picture(), ["red", "green"], method=["grad-cam", "hires-cam"])
+    assert grid.row_titles == ("grad-cam", "hires-cam")
+    assert grid.column_titles == ("red", "green")
+    assert [[(w.method, w.label) for w in row] for row in grid.rows] == [
+        [("grad-cam", "red"), ("grad-cam", "green")],
+        [("hires-cam", "red"), ("hires-cam", "green")],
+    ]
+    layers = seewhy.compare(model, picture(), "red", layer=["look", "relu"], method=["grad-cam"])
+    assert layers.column_titles == ("look", "relu")
+    assert len(layers.rows) == 1
+    by_layer = seewhy.compare(model, picture(), "top3", layer=["look", "relu"])
+    assert by_layer.row_titles == ("look", "relu")
+    assert len(by_layer.rows[0]) == 3
+    models = seewhy.compare([model, loaded()], picture(), "top2")
+    assert models.row_titles == ("by-colour", "by-colour")
+    single = seewhy.compare(model, picture())
+    assert single.column_titles == ("red",)
+
+
+def test_a_comparison_is_drawn_and_saved(tmp_path: Path) -> None:
+    grid = seewhy.compare(loaded(), picture(), "top3", method=["grad-cam", "layer-cam"])
+    with Image.open(grid.save(tmp_path / "grid.png", same_scale=True)) as saved:
+        assert saved.width > 200
+    with pytest.raises(ImageError, match=r"\.png"):
+        grid.save(tmp_path / "grid.jpg")
+
+
+def test_feature_maps_hold_every_channel_and_sort() -> None:
+    model = loaded()
+    features = seewhy.feature_maps(model, picture())
+    with torch.no_grad():
+        wanted = model.module.look(PLAIN(picture())[None])[0].relu()
+    assert features.layer == "relu"
+    assert np.allclose(features.maps, wanted.numpy(), atol=1e-6)
+    assert features.channels.tolist() == [0, 1, 2]
+    assert features.values is None
+    by_activation = seewhy.feature_maps(model, picture(), sort="activation", top=2)
+    assert by_activation.channels.tolist() == [0, 1]
+    assert by_activation.values == pytest.approx(wanted.mean((1, 2))[:2].tolist())
+    by_target = seewhy.feature_maps(model, picture(), sort="contribution", target="green")
+    assert by_target.channels[0] == 1
+    assert by_target.label == "green"
+    # What the channels contribute adds up to the logit, the bias apart.
+    logit = float(model.module(PLAIN(picture())[None])[0, 1].detach())
+    assert float(by_target.values.sum()) == pytest.approx(logit, rel=1e-5)
+
+
+def test_feature_maps_are_drawn_and_bad_requests_told(tmp_path: Path) -> None:
+    model = loaded()
+    drawing = seewhy.feature_maps(model, picture()).draw()
+    assert drawing.width > 100
+    assert seewhy.feature_maps(model, picture()).save(tmp_path / "f.png").exists()
+    for asked, says in (
+        ({"sort": "size"}, "choose one of index"),
+        ({"top": 0}, "at least 1"),
+        ({"layer": "head"}, "feature maps need"),
+        ({"layer": "*"}, "names 3 layers"),
+        ({"sort": "contribution", "target": "top2"}, "one target"),
+    ):
+        with pytest.raises(SeewhyError, match=says):
+            seewhy.feature_maps(model, picture(), **asked)  # type: ignore[arg-type]
