@@ -291,6 +291,19 @@ class Outputs:
     hidden: Tensor
 
 
+@dataclass
+class HuggingFaceOutput(OrderedDict):
+    """Built like transformers.ModelOutput: a dataclass that is also a dict of what is not None."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("loss", "logits"):
+            if getattr(self, name) is not None:
+                self[name] = getattr(self, name)
+
+
 class Returns(nn.Module):
     def __init__(self, form: str) -> None:
         super().__init__()
@@ -304,12 +317,13 @@ class Returns(nn.Module):
             "list": [logits],
             "dict": {"logits": logits, "embedding": logits.flip(1)},
             "dataclass": Outputs(logits, hidden),
+            "hugging face": HuggingFaceOutput(logits=logits),
             "nested": {"hidden": hidden, "heads": {"a": logits}},
             "ambiguous": (logits, logits.flip(1)),
         }[self.form]
 
 
-@pytest.mark.parametrize("form", ["tuple", "list", "dict", "dataclass", "nested"])
+@pytest.mark.parametrize("form", ["tuple", "list", "dict", "dataclass", "hugging face", "nested"])
 def test_the_logits_are_found_in_whatever_the_model_returns(form: str, inputs: Tensor) -> None:
     wanted = seewhy.attribute(network(), inputs, 1)
     got = seewhy.attribute(Returns(form), inputs, 1, layer="body.relu2#0")

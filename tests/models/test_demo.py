@@ -17,6 +17,13 @@ from seewhy.models.demo import cat_dog_head, demo_preprocess, timm_names
 from seewhy.models.load import LoadedModel, load_model
 
 SIDE = 227  # of the photographs of ilsvrc_val, and of the boxes' space
+RESIZED, SEEN = 256, 224  # the model sees the middle of a picture resized to 256
+
+# Measured: 82.9 % right, and 0.79 of the maxima in a box; 0.49 with even padding. Squashed to 224
+# without a crop: 81.8 %, 0.72 and 0.49.
+ACCURACY = (0.82, 0.84)
+POINTING = (0.75, 0.83)
+EVENLY_PADDED_POINTING = (0.42, 0.56)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +64,11 @@ def photographs(shared_data: Path) -> list[Annotated]:
     return found
 
 
-def squashed(image: Image.Image) -> Tensor:
-    """The whole picture at 224 px; plain torch and Pillow, so that only the model is tested."""
-    pixels = np.array(image.resize((224, 224), Image.Resampling.BICUBIC))
+def prepared(image: Image.Image) -> Tensor:
+    """The demo's preprocessing in plain torch and Pillow, so that only the model is tested."""
+    edge = (RESIZED - SEEN) // 2
+    resized = image.resize((RESIZED, RESIZED), Image.Resampling.BICUBIC)
+    pixels = np.array(resized.crop((edge, edge, edge + SEEN, edge + SEEN)))
     return torch.from_numpy(pixels).permute(2, 0, 1).float() / 127.5 - 1
 
 
@@ -75,17 +84,20 @@ def looked_at(module: nn.Module, photographs: list[Annotated]) -> tuple[list[boo
         with torch.inference_mode():
             for start in range(0, len(photographs), 32):
                 batch = photographs[start : start + 32]
-                logits = module(torch.stack([squashed(photograph.image) for photograph in batch]))
+                logits = module(torch.stack([prepared(photograph.image) for photograph in batch]))
                 labels = torch.tensor([photograph.label for photograph in batch])
                 right += (logits.argmax(1) == labels).tolist()
                 weights = module.classifier.weight[labels]
                 maps = torch.einsum("nc,nchw->nhw", weights, kept.pop())
-                maps = nn.functional.interpolate(maps[:, None], (SIDE, SIDE), mode="bilinear")
+                maps = nn.functional.interpolate(maps[:, None], (SEEN, SEEN), mode="bilinear")
                 for place, photograph in zip(maps.flatten(1).argmax(1), batch, strict=True):
-                    y, x = divmod(int(place), SIDE)
+                    y, x = (
+                        (pixel + 0.5 + (RESIZED - SEEN) / 2) * SIDE / RESIZED
+                        for pixel in divmod(int(place), SEEN)
+                    )
                     hit.append(
                         any(
-                            left <= x + 0.5 <= right_edge and top <= y + 0.5 <= bottom
+                            left <= x <= right_edge and top <= y <= bottom
                             for left, top, right_edge, bottom in photograph.boxes
                         )
                     )
@@ -121,7 +133,8 @@ def test_the_same_weights_with_even_padding_load_and_point_elsewhere(
     evenly_padded.load_state_dict(demo.module.state_dict())  # no error: this is the trap
     small = [photograph for photograph in photographs if photograph.covered < 1 / 3]
     right, hit = looked_at(evenly_padded, small)
-    assert pointing_accuracy(right, hit, small) <= WRONG_POINTING
+    low, high = EVENLY_PADDED_POINTING
+    assert low <= pointing_accuracy(right, hit, small) <= high
 
 
 def test_every_tensor_of_the_wheel_gets_the_name_that_timm_gives_it(demo: LoadedModel) -> None:
@@ -175,7 +188,6 @@ def test_the_demo_knows_imagenet_and_its_own_preprocessing(demo: LoadedModel) ->
 
 
 def test_the_demo_is_padded_as_tensorflow_pads(demo: LoadedModel) -> None:
-    # An odd size makes the difference visible in the shape alone: "same" rounds up.
     stem = demo.module.conv_stem
     assert type(stem).__name__ == "Conv2dSame"
     assert sum(parameter.numel() for parameter in demo.module.parameters()) == (

@@ -108,6 +108,14 @@ def test_the_picture_is_left_of_its_overlay_and_the_bar_is_right():
     assert middle(laid).tolist() == colorize(np.ones(1))[0].tolist()
 
 
+def test_the_overlay_has_the_colours_of_the_limits_on_the_bar():
+    one = explained(map=np.full((2, 2), 3.1, np.float32))
+    laid = figure(one, limits=(0, 12), opacity=1).axes[1].images[0].get_array()
+    assert (
+        np.unique(laid.reshape(-1, 3), axis=0).tolist() == colorize(np.array([3.1 / 12])).tolist()
+    )
+
+
 def test_the_bar_goes_from_the_last_colour_down_to_the_first():
     bar = figure(explained(), colormap="jet").axes[2].images[0].get_array()
     assert bar[0, 0].tolist() == [127, 0, 0]
@@ -211,7 +219,8 @@ def test_it_saves(tmp_path):
     from PIL import Image
 
     figure(explained()).savefig(tmp_path / "why.png")
-    assert Image.open(tmp_path / "why.png").width > 800
+    with Image.open(tmp_path / "why.png") as saved:
+        assert saved.width > 800
 
 
 def test_mistakes_are_named():

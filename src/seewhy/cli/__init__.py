@@ -60,16 +60,13 @@ def seewhy(
     """Shows why a vision model decided: class activation maps for any PyTorch image model."""
 
 
-for _name, _command in {
-    "demo": demo.demo,
-    "explain": explain.explain,
-    "compare": compare.compare,
-    "features": features.features,
-    "layers": layers.layers,
-    "methods": methods.methods,
-    "models": models.models,
-}.items():
-    app.command(_name)(_command)
+app.command("demo")(demo.demo)
+app.command("explain")(explain.explain)
+app.command("compare")(compare.compare)
+app.command("features")(features.features)
+app.command("layers")(layers.layers)
+app.command("methods")(methods.methods)
+app.command("models")(models.models)
 
 
 def main() -> None:

@@ -54,13 +54,14 @@ def compare(
 ) -> None:
     """Compare methods, layers, classes or models on one picture, in one grid.
 
-    Of models, methods, layers and targets the last that is given several of spans the columns;
-    the others are the rows. The model options hold for every --model.
+    Of models, methods, layers and targets the last given several of makes the columns.
+
+    The others make the rows. The model options hold for every --model.
 
     Example: seewhy compare cat.jpg --method grad-cam,layer-cam,eigen-cam --target top3
     """
     methods = options.known_methods(method)
-    method_options = options.method_options(settings)
+    method_options = options.method_options(settings, methods)
     options.check_colormap(colormap)
     path = out or Path("seewhy-out") / f"{slug(Path(image).stem)}-comparison.png"
     if path.suffix != ".png":
@@ -101,7 +102,7 @@ def compare(
     show_table(
         [*["model"] * with_model, "target", "score", "probability"],
         list(rows),
-        right="score,probability",
+        right=("score", "probability"),
     )
     say(f"\n{path}\n")
     several = [

@@ -67,7 +67,7 @@ def demo(
         ["picture", "predicted", "probability"],
         [(one.image, one.label, probability_in_words(one.probability)) for one in explanations],
         [[figure] for figure in figures],
-        right="probability",
+        right=("probability",),
     )
     for words, path in (
         (f"{len(METHODS)} methods for the first three classes of {first.name}", methods_at),

@@ -136,14 +136,16 @@ def explain(
 ) -> None:
     """Show where the model saw what speaks for a class, for one picture or thousands.
 
-    Exit status: 0 if all were explained, 1 if some could not be, 2 if the command makes no sense.
+    The exit status is 0 if all were explained, 1 if some failed, 2 if the command is wrong.
 
-    Example: seewhy explain cat.jpg --target tabby --target lynx --method grad-cam,layer-cam
+    Example: seewhy explain cats/ --target tabby --target lynx --method grad-cam,layer-cam
     """
     methods = options.known_methods(method)
-    method_options = options.method_options(settings)
+    method_options = options.method_options(settings, methods)
     kinds = options.file_kinds(save_as)
     options.check_colormap(colormap)
+    if out.exists() and not out.is_dir():
+        raise ImageError(f"--out '{out}' is a file; a folder is wanted")
     pictures, misses = find_pictures(images, leave_out=out)
     for miss in misses:
         say_error(miss)
@@ -286,7 +288,7 @@ def show(lines: Sequence[Line], *, several_layers: bool) -> None:
             for line in lines
         ],
         [line.files for line in lines],
-        right="score,probability",
+        right=("score", "probability"),
     )
     say_warnings(
         (f"{Path(line.image).name}, {line.target}, {line.method}", line.warnings) for line in lines

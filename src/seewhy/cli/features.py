@@ -29,7 +29,7 @@ def features(
             help="index, activation (the channel's mean), or contribution (how much it speaks for "
             "the target: the sum of gradient times activation).",
         ),
-    ] = options.Sort.index,
+    ] = options.Sort.INDEX,
     target: options.Target = None,
     top: Annotated[
         int | None,
@@ -67,8 +67,7 @@ def features(
 ) -> None:
     """Draw every channel of a layer over the picture.
 
-    Negative values are dropped. Each channel is scaled alone, or all on one scale with
-    --same-scale.
+    Negative values are dropped. Each channel is scaled alone, or all alike with --same-scale.
 
     Example: seewhy features cat.jpg --sort contribution --target tabby --top 32
     """
@@ -105,7 +104,7 @@ def features(
                     maps.channels[:_LISTED], maps.values[:_LISTED], strict=True
                 )
             ],
-            right=f"channel,{maps.sorted_by}",
+            right=("channel", maps.sorted_by),
         )
         say(f"and {count - _LISTED} more\n" if count > _LISTED else "")
     say(str(path))

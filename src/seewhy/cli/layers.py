@@ -74,6 +74,7 @@ def layers(
             )
             for candidate in candidates
         ],
-        right="output",
+        right=("output",),
+        whole=("layer",),
     )
     say(f"\n{'→ ' if choice else 'no layer is chosen: '}{reason}")

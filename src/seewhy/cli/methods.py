@@ -59,15 +59,16 @@ def methods(
             say_json(asdict(entry))
         return
     show_table(
-        ["method", "what it draws", "needs", "--set"],
+        ["method", "what it draws", "needs"],
         [
-            (
-                entry.name,
-                entry.says,
-                ", ".join(need.replace("_", " ") for need in entry.needs),
-                "\n".join(f"{name}={value}" for name, value in entry.options.items()),
-            )
+            (entry.name, _described(entry), ", ".join(entry.needs).replace("_", " "))
             for entry in entries
         ],
+        whole=("method",),
     )
     say("\ntry: seewhy explain PICTURE --method grad-cam,layer-cam")
+
+
+def _described(entry: MethodEntry) -> str:
+    options = ",".join(f"{name}={value}" for name, value in entry.options.items())
+    return f"{entry.says}\n--set {options}" if options else entry.says

@@ -39,18 +39,17 @@ def models(
             say_json(asdict(entry))
         return
     counted = [] if part else [entry for entry in entries if entry.where == "timm"]
+    shown = [entry for entry in entries if entry not in counted]
+    with_size = any(entry.parameters for entry in shown)
     show_table(
-        ["model", "parameters", "weights"],
-        [
-            (entry.spec, _millions(entry.parameters), entry.note)
-            for entry in entries
-            if entry not in counted
-        ],
-        right="parameters",
+        ["model", *["parameters"] * with_size, "weights"],
+        [(entry.spec, *[_millions(entry.parameters)] * with_size, entry.note) for entry in shown],
+        right=("parameters",),
+        whole=("model",),
     )
     if counted:
         say(f"\nand {len(counted)} of timm; list some of them with: seewhy models timm/resnet")
-    say("any of torchvision's and timm's is untrained as NAME:random")
+    say("\nany of torchvision's and timm's is untrained as NAME:random")
 
 
 def _millions(count: int | None) -> str:

@@ -6,7 +6,6 @@ fusions and sorts are therefore written out once more; a test holds them to the 
 
 from __future__ import annotations
 
-import ast
 import difflib
 import re
 from collections.abc import Iterator, Sequence
@@ -40,17 +39,17 @@ _TARGET_WORDS = ("predicted", "top3", "top5", "positive", "negative")
 class Fusion(str, Enum):
     """How the maps of several layers are made one."""
 
-    mean = "mean"
-    max = "max"
-    scaled_max = "scaled-max"
+    MEAN = "mean"
+    MAX = "max"
+    SCALED_MAX = "scaled-max"
 
 
 class Sort(str, Enum):
     """The order of feature maps."""
 
-    index = "index"
-    activation = "activation"
-    contribution = "contribution"
+    INDEX = "index"
+    ACTIVATION = "activation"
+    CONTRIBUTION = "contribution"
 
 
 # Tab completion.
@@ -152,8 +151,8 @@ MethodOptions = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="NAME=VALUE",
-        help="An option of the method, such as samples=20. See: seewhy methods.",
+        metavar="NAME=VALUE,...",
+        help="Options of the method, such as samples=20. See: seewhy methods.",
     ),
 ]
 Targets = Annotated[
@@ -372,17 +371,35 @@ def several(values: Sequence[str] | None) -> Any:
     return None if not values else values[0] if len(values) == 1 else tuple(values)
 
 
-def method_options(values: Sequence[str] | None) -> dict[str, Any]:
-    """`samples=20` → `{"samples": 20}`."""
+def method_options(values: Sequence[str] | None, methods: Sequence[str]) -> dict[str, Any]:
+    """`samples=20,noise=0.1` → `{"samples": 20, "noise": 0.1}`.
+
+    Raises:
+        MethodError: none of the methods has such an option, or its values are of another kind.
+    """
+    if not values:
+        return {}
+    from seewhy.cli.methods import list_methods
+
+    known = {}
+    for entry in list_methods():
+        if entry.name in methods:
+            known.update(entry.options)
     options = {}
-    for value in values or ():
-        name, equals, text = value.partition("=")
-        if not (name.isidentifier() and equals and text):
+    for value in split(values):
+        name, equals, text = (part.strip() for part in value.partition("="))
+        if not (name and equals and text):
             raise MethodError(f"--set {value!r} cannot be read; write name=value, as in samples=20")
+        if name not in known:
+            there = f"there is {', '.join(known)}" if known else "there is none"
+            raise MethodError(f"{', '.join(methods)} has no option '{name}'; {there}")
+        kind = type(known[name])
         try:
-            options[name] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            options[name] = text
+            options[name] = kind(text)
+        except ValueError:
+            raise MethodError(
+                f"--set {value!r}: {name} is {kind.__name__}, as in {name}={known[name]}"
+            ) from None
     return options
 
 

@@ -59,16 +59,21 @@ def say_warnings(warned: Iterable[tuple[str, Sequence[str]]]) -> None:
 
 
 def show_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> None:
     """A table on stdout, as wide as the terminal.
 
     Args:
         columns: their titles.
         rows: the cells; None is left empty.
-        right: titles of the columns of numbers, with commas; these are never folded.
+        right: the titles of columns of numbers, set to the right and never folded.
+        whole: the titles of other columns that are not folded, so that names can be copied.
     """
-    print_table(new_table(columns, rows, right=right))
+    print_table(new_table(columns, rows, right=right, whole=whole))
 
 
 def print_table(table: Table) -> None:
@@ -77,15 +82,20 @@ def print_table(table: Table) -> None:
 
 
 def new_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> Table:
     """The table that `show_table` prints."""
-    numbers = right.split(",")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title in columns:
-        number = title in numbers
         table.add_column(
-            title, justify="right" if number else "left", no_wrap=number, overflow="fold"
+            title,
+            justify="right" if title in right else "left",
+            no_wrap=title in right or title in whole,
+            overflow="fold",
         )
     for row in rows:
         # Text, not str: rich would read [brackets] in a file's name as its own markup.
@@ -98,7 +108,8 @@ def show_results(
     rows: Sequence[Sequence[object]],
     files: Sequence[Sequence[Path | str]],
     *,
-    right: str = "",
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> None:
     """A table on stdout with the files of each row, or the files below it.
 
@@ -106,14 +117,14 @@ def show_results(
     column each file has a line of its own.
     """
     in_table = [(*row, "\n".join(map(str, own))) for row, own in zip(rows, files, strict=True)]
-    table = new_table([*columns, "file"], in_table, right=right)
+    table = new_table([*columns, "file"], in_table, right=right, whole=whole)
     console = Console()
     unfolded = console.measure(table, options=console.options.update(width=10_000)).maximum
     if unfolded <= console.width:
         print_table(table)
         say("")
         return
-    show_table(columns, rows, right=right)
+    show_table(columns, rows, right=right, whole=whole)
     say("")
     for own in files:
         for file in own:

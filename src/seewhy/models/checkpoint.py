@@ -260,7 +260,7 @@ def _refused_classes(path: Path, error: Exception) -> list[str] | None:
     except Exception:  # files in the format before 2020, and damaged ones
         classes = []
     if not classes:
-        classes = re.findall(r"GLOBAL (\S+) was not an allowed global", str(error))
+        classes = re.findall(r"GLOBAL ([\w.]+) (?:was not|whose module)", str(error))
     if not classes and re.search(r"(?i)unsupported (global|class)|instantiate", str(error)):
         classes = ["of a class that is not known to be harmless"]
     return sorted(classes) or None

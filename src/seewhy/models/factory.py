@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from seewhy.errors import ModelError
-from seewhy.models.zoo import nearest, seeded
+from seewhy.models.zoo import RANDOM_SEED, nearest, seeded
 
 _SPEC = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -52,7 +53,8 @@ def call_factory(spec: str, num_classes: int | None = None) -> nn.Module:
         ModelError: it cannot be imported or called, or makes no `nn.Module`.
     """
     module_name, _, attribute = spec.partition(":")
-    with working_folder_importable():
+    # Importing may draw random numbers too.
+    with working_folder_importable(), seeded():
         try:
             value: object = importlib.import_module(module_name)
         except Exception as error:  # importing runs the user's code
@@ -88,8 +90,8 @@ def call_factory(spec: str, num_classes: int | None = None) -> nn.Module:
                 )
             settings["num_classes"] = num_classes
         try:
-            with seeded():
-                made = value(**settings)
+            torch.default_generator.manual_seed(RANDOM_SEED)  # whether imported before or now
+            made = value(**settings)
         except Exception as error:
             raise ModelError(
                 f"{spec!r} failed when called with {settings or 'no arguments'} "

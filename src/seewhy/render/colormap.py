@@ -30,9 +30,9 @@ def colorize(values: np.ndarray, colormap: str = SEQUENTIAL) -> np.ndarray:
     values = np.asarray(values, np.float32)
     missing = np.isnan(values)
     places = np.clip(np.where(missing, 0, values), 0, 1)
-    # 256 equal bins, as matplotlib itself looks colours up.
-    indices = np.minimum((places * 256).astype(np.intp), 255)
-    colors = _table(colormap)[indices]
+    # Equal bins, one a colour, as matplotlib itself looks them up.
+    table = _table(colormap)
+    colors = table[np.minimum((places * len(table)).astype(np.intp), len(table) - 1)]
     colors[missing] = NOT_A_NUMBER
     return colors
 
@@ -58,8 +58,10 @@ def to_unit(values: np.ndarray, limits: Limits) -> np.ndarray:
     values = np.asarray(values, np.float32)
     if low == high:
         return np.where(np.isnan(values), values, np.float32(0))
-    # In float64: a range such as 1e-45 has no float32 reciprocal.
-    return np.clip((values.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+    # In float64: the smallest float32 ranges would overflow. Still smaller ones may.
+    with np.errstate(over="ignore"):
+        shares = (values.astype(np.float64) - low) / (high - low)
+    return np.clip(shares, 0, 1).astype(np.float32)
 
 
 def has_negative(heatmap: np.ndarray) -> bool:
@@ -87,7 +89,7 @@ def checked_limits(limits: Limits) -> Limits:
 
 
 def _table(colormap: str) -> np.ndarray:
-    """(256, 3) uint8, the colours from 0 to 1."""
+    """(colours, 3) uint8, from 0 to 1: 256 of most maps, 10 of `tab10`."""
     from matplotlib import colormaps
 
     if colormap not in colormaps:
@@ -96,5 +98,6 @@ def _table(colormap: str) -> np.ndarray:
         near = get_close_matches(str(colormap), list(colormaps), n=3)
         advice = f"did you mean {' or '.join(near)}?" if near else "try inferno, viridis or jet."
         raise ImageError(f"matplotlib has no colour map '{colormap}'; {advice}")
-    colors: np.ndarray = colormaps[colormap](np.linspace(0, 1, 256), bytes=True)
+    found = colormaps[colormap]
+    colors: np.ndarray = found(np.arange(found.N), bytes=True)
     return np.ascontiguousarray(colors[:, :3])

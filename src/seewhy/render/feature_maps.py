@@ -138,8 +138,9 @@ def draw_feature_maps(
     height, width = (max(side, _SMALLEST_TILE) for side in thumbnail.shape[:2])
 
     page_width = max(columns * (width + _GAP) - _GAP + 2 * _MARGIN, _NARROWEST)
+    room = 0.95 * (page_width - 2 * _MARGIN)  # Pillow sets each letter to whole pixels
     written = [
-        (wrap(line, _HEADER, page_width - 2 * _MARGIN), line.font)
+        (wrap(line, _HEADER, room), line.font)
         for line in map(lettering, header(features, same_scale=same_scale))
     ]
     line_height = round(_HEADER * 1.35)
