@@ -31,8 +31,8 @@ def test_compare_takes_several_models(seewhy, picture):
 
 @pytest.mark.parametrize("order", ["index", "activation", "contribution"])
 def test_features_draws_every_channel(seewhy, picture, labels, order):
-    result = seewhy("features", picture(colour="lime"), *TINY, "--labels", labels,
-                    "--layer", "mixed", "--sort", order, "-t", "green", "--columns", "2")  # fmt: skip
+    result = seewhy("features", picture(colour="lime"), *TINY, "--labels", labels, "-t", "green",
+                    "--layer", "mixed", "--sort", order, "--columns", "2")  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "3 channels of 16×16 at 'mixed'" in result.stdout
     assert Path("seewhy-out/red-mixed-features.png").is_file()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import random
 from pathlib import Path
@@ -77,14 +78,17 @@ def looked_at(module: nn.Module, photographs: list[Annotated]) -> tuple[list[boo
 
     CAM as in Zhou et al. 2016: the classifier's weights times the features before the pooling.
     """
+    # Channels last and small batches halve the time on a CPU.
+    module = copy.deepcopy(module).to(memory_format=torch.channels_last)
     kept: list[Tensor] = []
     handle = module.global_pool.register_forward_pre_hook(lambda _, args: kept.append(args[0]))
     right, hit = [], []
     try:
         with torch.inference_mode():
-            for start in range(0, len(photographs), 32):
-                batch = photographs[start : start + 32]
-                logits = module(torch.stack([prepared(photograph.image) for photograph in batch]))
+            for start in range(0, len(photographs), 8):
+                batch = photographs[start : start + 8]
+                images = torch.stack([prepared(photograph.image) for photograph in batch])
+                logits = module(images.contiguous(memory_format=torch.channels_last))
                 labels = torch.tensor([photograph.label for photograph in batch])
                 right += (logits.argmax(1) == labels).tolist()
                 weights = module.classifier.weight[labels]

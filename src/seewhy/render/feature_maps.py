@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,8 +15,6 @@ from seewhy.render.overlay import (
     blend,
     checked_opacity,
     checked_picture,
-    faded,
-    fence,
     inside,
 )
 from seewhy.render.text import (
@@ -105,7 +103,7 @@ def draw_feature_maps(
     opacity: float = 0.5,
     tile: int = 112,
 ) -> Image.Image:
-    """Each channel over the picture, with its index, row by row in the order given.
+    """Each channel over what the model saw of the picture, with its index, row by row.
 
     Negative values are dropped. A channel that is nowhere above 0 shows the darkened picture.
 
@@ -177,14 +175,9 @@ def _tiles(
     opacity: float,
 ) -> Iterator[np.ndarray]:
     """The tiles in order; computed by the dozen, so that memory does not grow with channels."""
-    size = thumbnail.shape[:2]
-    seen = rows, columns = inside(window, size)
-    down = _taps(window.top, window.bottom, maps.shape[1], rows)
-    across = _taps(window.left, window.right, maps.shape[2], columns)
-    background = thumbnail
-    if (rows, columns) != (slice(0, size[0]), slice(0, size[1])):
-        background = faded(thumbnail)
-        fence(background, seen, thickness=1)
+    height, width = thumbnail.shape[:2]
+    down = _taps(window.top, window.bottom, maps.shape[1], height)
+    across = _taps(window.left, window.right, maps.shape[2], width)
     at_once = 16
     for start in range(0, len(maps), at_once):
         some = np.asarray(maps[start : start + at_once], np.float32)
@@ -198,9 +191,7 @@ def _tiles(
             for value, scale in zip(values, scales[start:], strict=False)
         ]
         for colors in colorize(np.stack(shares), colormap):
-            drawn = background.copy()
-            drawn[seen] = blend(thumbnail[seen], colors, opacity)
-            yield drawn
+            yield blend(thumbnail, colors, opacity)
 
 
 def _largest(maps: np.ndarray) -> np.ndarray:
@@ -209,18 +200,22 @@ def _largest(maps: np.ndarray) -> np.ndarray:
 
 
 def _thumbnail(picture: np.ndarray, window: Window, longer_side: int) -> tuple[np.ndarray, Window]:
-    """The picture at the size of a tile, and the window in its pixels."""
-    from dataclasses import replace
-
+    """What the model saw of the picture, at the size of a tile, and the window in its pixels."""
+    rows, columns = inside(window, picture.shape[:2])
+    picture = picture[rows, columns]
+    if not picture.size:
+        raise ImageError("the model saw no part of the picture; look at the preprocessing.")
     height, width = picture.shape[:2]
     scale = longer_side / max(height, width)
     small = max(1, round(width * scale)), max(1, round(height * scale))
     across, down = small[0] / width, small[1] / height
     window = replace(
         window,
-        left=window.left * across, right=window.right * across,
-        top=window.top * down, bottom=window.bottom * down,
-    )  # fmt: skip
+        left=(window.left - columns.start) * across,
+        right=(window.right - columns.start) * across,
+        top=(window.top - rows.start) * down,
+        bottom=(window.bottom - rows.start) * down,
+    )
     return np.array(Image.fromarray(picture).resize(small, Image.Resampling.LANCZOS)), window
 
 
@@ -232,13 +227,13 @@ class _Taps:
     shares: np.ndarray
 
 
-def _taps(start: float, end: float, cells: int, pixels: slice) -> _Taps:
-    """For a map whose cells span `start` to `end`.
+def _taps(start: float, end: float, cells: int, pixels: int) -> _Taps:
+    """For so many pixels, and a map whose cells span `start` to `end`.
 
     Bilinear between the cells' centres, level beyond the outermost ones; where several cells fall
     on a pixel all of them count, or the strong ones between two pixels would be lost.
     """
-    centres = np.arange(pixels.start, pixels.stop) + 0.5
+    centres = np.arange(pixels) + 0.5
     cells_a_pixel = cells / (end - start)
     positions = ((centres - start) * cells_a_pixel - 0.5).clip(0, cells - 1)
     reach = max(1.0, cells_a_pixel)
