@@ -186,6 +186,24 @@ def test_one_bad_target_in_a_batch_is_the_only_one_that_fails() -> None:
     assert isinstance(failed[0], TargetError)
 
 
+def test_a_network_that_fails_on_a_picture_is_reported_with_the_inputs_size() -> None:
+    class Picky(ByColour):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.amax() < 0.5:
+                raise RuntimeError("too dark for me")
+            return super().forward(x)
+
+    failed: list[SeewhyError] = []
+    explainer = seewhy.Explainer(Picky().eval(), preprocess=PLAIN, labels=LABELS, batch_size=1)
+    dark = np.zeros((40, 40, 3), np.uint8)
+    images = [picture(), dark, picture()]
+    found = list(explainer.many(images, on_error=lambda source, error: failed.append(error)))
+    assert len(found) == 2
+    assert str(failed[0]) == "the network itself failed on an input of (3, 32, 32): too dark for me"
+    with pytest.raises(RuntimeError, match="too dark"):
+        list(explainer.many(images))
+
+
 def test_asking_explain_for_several_maps_says_what_gives_them() -> None:
     for asked in ({"target": "top2"}, {"layer": ["look", "relu"]}):
         with pytest.raises(TargetError, match=r"2 maps .* compare\(\)"):

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from seewhy.attribution import Attribution, Method, run
-from seewhy.errors import ImageError, MethodError, SeewhyError, TargetError
+from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation, Prediction
 from seewhy.images import Preprocess, Window, read_image
 from seewhy.layers import LayerSpec
@@ -138,19 +138,27 @@ class Explainer:
         else:
             each = ((image, target) for image in images)
         for batch in self._batches(each, on_error):
-            try:
-                yield from self._explain(batch, listed)
-            except SeewhyError as error:
-                if on_error is None:
-                    raise
-                if len(batch) == 1:
-                    on_error(batch[0].source, error)
-                    continue
-                for one in batch:  # which of them was it?
-                    try:
-                        yield from self._explain([one], listed)
-                    except SeewhyError as own:
-                        on_error(one.source, own)
+            yield from self._explained(batch, listed, on_error)
+
+    def _explained(
+        self,
+        batch: list[Prepared],
+        listed: bool,
+        on_error: Callable[[ImageSource, SeewhyError], None] | None,
+    ) -> Iterator[Explanation]:
+        try:
+            yield from self._explain(batch, listed)
+        except (SeewhyError, RuntimeError) as error:
+            if on_error is None:
+                raise
+            if len(batch) > 1:  # which of them was it?
+                for one in batch:
+                    yield from self._explained([one], listed, on_error)
+                return
+            if not isinstance(error, SeewhyError):
+                size = tuple(batch[0].tensor.shape)
+                error = ModelError(f"the network itself failed on an input of {size}: {error}")
+            on_error(batch[0].source, error)
 
     def _batches(
         self,
@@ -239,7 +247,7 @@ class Explainer:
     def _warnings(
         self, made: Attribution, method: int, layer: int, image: int, target: int
     ) -> tuple[str, ...]:
-        assumed = self.preprocess.source.startswith("assumed")
+        assumed = "assumed" in self.preprocess.source
         note = (f"the preprocessing is {self.preprocess.source}",) if assumed else ()
         return made.warnings[method][layer][image][target] + note
 

@@ -127,10 +127,10 @@ class Explanation:
 
         return figure(self, colormap=colormap, opacity=opacity, limits=limits)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, colormap: str | None = None, opacity: float = 0.5) -> Path:
         """Write the figure (`.png`), or everything there is to know (`.npz`, `.json`).
 
-        `load_explanation` reads the last two back without loss.
+        `load_explanation` reads the last two back without loss; colours are the figure's alone.
 
         Raises:
             ImageError: for another ending.
@@ -143,7 +143,7 @@ class Explanation:
             )
         with written_aside(path) as aside:
             if path.suffix == ".png":
-                self.figure().savefig(aside)
+                self.figure(colormap=colormap, opacity=opacity).savefig(aside)
             elif path.suffix == ".npz":
                 facts = np.array(json.dumps(self.to_json()))
                 np.savez_compressed(aside, map=self.map, picture=self.picture, facts=facts)

@@ -56,11 +56,7 @@ def find_layers(model: nn.Module, spec: LayerSpec) -> list[Layer]:
         LayerError: for a name or module that is not in the model, with the nearest names.
     """
     model = unwrap(model)
-    names = {
-        clean_name(name): module
-        for name, module in model.named_modules(remove_duplicate=False)
-        if name
-    }
+    names = _names(model)
     specs: list[str | nn.Module] = list(spec) if isinstance(spec, (list, tuple)) else [spec]  # type: ignore[list-item]
     if not specs:
         raise LayerError("layer=[] names no layer; give at least one, or leave it out.")
@@ -121,6 +117,24 @@ _proposals: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Proposal
 )
 
 _SPEC = re.compile(r"(?P<name>[^\[#]+)(?:\[(?P<path>[^\]]+)\])?(?:#(?P<call>-?\d+))?")
+
+
+def _names(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module below `model` by its clean name, in the model's order; a shared one by each.
+
+    `model.named_modules()` takes ten times as long: a tenth of a small network's forward pass.
+    """
+    names: dict[str, nn.Module] = {}
+    waiting = [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        if name:
+            names[name] = module
+        prefix = f"{name}." if name else ""
+        for key, child in reversed(module._modules.items()):
+            if child is not None:
+                waiting.append((name if key == "_orig_mod" else prefix + key, child))
+    return names
 
 
 def _find(names: dict[str, nn.Module], spec: str | nn.Module) -> list[Layer]:

@@ -229,7 +229,7 @@ def test_results_of_an_earlier_run_are_no_pictures(seewhy, picture):
 def test_what_cannot_be_written_fails_alone(seewhy, picture, monkeypatch):
     from seewhy.explanation import Explanation
 
-    def save(explanation, path):
+    def save(explanation, path, **colours):
         if "bad" in path.name:
             raise OSError(28, "No space left on device")
 

@@ -255,21 +255,22 @@ def _try_without_picture(explainer: Explainer, targets: Any) -> None:
 
     preprocess = explainer.preprocess
     black = torch.zeros(len(preprocess.mean), *preprocess.size)
-    list(explainer.many([black], targets))
+
+    def as_error(source: Any, error: SeewhyError) -> None:  # noqa: ARG001
+        raise error
+
+    list(explainer.many([black], targets, on_error=as_error))
 
 
 def write(
     explanation: Explanation, path: Path, colormap: str | None, opacity: float, overlay_only: bool
 ) -> None:
     """One file, whole or not at all."""
-    if path.suffix != ".png":
-        explanation.save(path)
+    if not (overlay_only and path.suffix == ".png"):
+        explanation.save(path, colormap=colormap, opacity=opacity)
         return
     with written_aside(path) as aside:
-        if overlay_only:
-            explanation.overlay(colormap=colormap, opacity=opacity).save(aside)
-        else:
-            explanation.figure(colormap=colormap, opacity=opacity).savefig(aside)
+        explanation.overlay(colormap=colormap, opacity=opacity).save(aside)
 
 
 def show(lines: Sequence[Line], *, several_layers: bool) -> None:
