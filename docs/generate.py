@@ -47,15 +47,18 @@ def draw_pictures() -> None:
     import seewhy
 
     images = DOCS / "images"
+    small = {"pil_kwargs": {"quality": 88}}
     model = seewhy.load_model("demo")
     cat = PHOTOS / "chelsea.jpg"
-    seewhy.explain(model, cat).save(images / "chelsea.png")
-    seewhy.compare(
+    seewhy.explain(model, cat).figure().savefig(images / "chelsea.jpg", **small)
+    grid = seewhy.compare(
         model, cat, ["tabby", "Egyptian cat", "lynx"], method=["grad-cam", "layer-cam", "hires-cam"]
-    ).save(images / "compare.png")
-    seewhy.feature_maps(
+    )
+    grid.figure().savefig(images / "compare.jpg", **small)
+    features = seewhy.feature_maps(
         model, cat, layer="blocks.5", sort="contribution", target="tabby", top=32
-    ).save(images / "features.png", columns=8)
+    )
+    features.save(images / "features.jpg", columns=8)
 
 
 def main() -> int:
