@@ -410,8 +410,8 @@ def in_own_process(part: str, name: str, args: argparse.Namespace, *more: str) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=10, help="of timing for each case")
-    parser.add_argument("--rounds", type=int, default=5, help="at least, for each case")
+    parser.add_argument("--seconds", type=float, default=8, help="of timing for each case")
+    parser.add_argument("--rounds", type=int, default=4, help="at least, for each case")
     parser.add_argument("--quick", action="store_true", help="two small cases, written nowhere")
     for internal in ("--part", "--model"):
         parser.add_argument(internal, help=argparse.SUPPRESS)

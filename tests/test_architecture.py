@@ -24,7 +24,8 @@ MAY_IMPORT = {
     "files": set(),
     "errors": set(),
     "layers": {"models", "errors"},
-    "attribution": {"models", "methods", "targets", "layers", "errors"},
+    "evidence": {"models", "targets", "errors"},
+    "attribution": {"evidence", "models", "methods", "targets", "layers", "errors"},
     "explanation": {"images", "targets", "errors", "files", "render"},
 }
 

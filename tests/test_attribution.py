@@ -31,6 +31,16 @@ def network(seed: int = 3, classes: int = 6) -> nn.Sequential:
     ).eval()
 
 
+# What suits an image of 9 × 7 pixels and a test's patience.
+OPTIONS: dict[str, dict[str, object]] = {
+    "occlusion": {"window": 4, "stride": 3},
+    "rise": {"masks": 40},
+    "ss-cam": {"samples": 3},
+    "group-cam": {"groups": 4},
+    "integrated-gradients": {"steps": 5},
+}
+
+
 @pytest.fixture
 def inputs() -> Tensor:
     return torch.randn(4, 3, 9, 7)
@@ -81,35 +91,38 @@ def test_every_method_gives_the_model_back_exactly_as_it_was(
             return self.head(x)
 
     model.fc = Head(model.fc)
+    options = OPTIONS.get(method, {})
     torch.manual_seed(5)
     before = state_of(model)
     if succeeds:
-        maps = seewhy.attribute(model, inputs, 1, method=method, layer="relu2")
+        maps = seewhy.attribute(model, inputs, 1, method=method, layer="relu2", **options)
         assert maps.shape == (4, 9, 7)
         assert maps.isfinite().all()
         assert not maps.requires_grad
     else:
         with pytest.raises(Stops):
-            seewhy.attribute(model, inputs, 1, method=method, layer="relu2")
+            seewhy.attribute(model, inputs, 1, method=method, layer="relu2", **options)
     assert state_of(model) == before
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_gives_what_each_image_gives_alone(method: str, inputs: Tensor) -> None:
     model = network()
-    together = seewhy.attribute(model, inputs, [0, 1, 2, 3], method=method)
+    options = OPTIONS.get(method, {})
+    together = seewhy.attribute(model, inputs, [0, 1, 2, 3], method=method, **options)
     for i in range(4):
-        alone = seewhy.attribute(model, inputs[i : i + 1], i, method=method)
+        alone = seewhy.attribute(model, inputs[i : i + 1], i, method=method, **options)
         torch.testing.assert_close(alone[0], together[i], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_several_targets_give_what_each_gives_alone(method: str, inputs: Tensor) -> None:
     model = network()
-    together = seewhy.attribute(model, inputs, (0, 4, 2), method=method)
+    options = OPTIONS.get(method, {})
+    together = seewhy.attribute(model, inputs, (0, 4, 2), method=method, **options)
     assert together.shape == (4, 3, 9, 7)
     for t, index in enumerate((0, 4, 2)):
-        alone = seewhy.attribute(model, inputs, index, method=method)
+        alone = seewhy.attribute(model, inputs, index, method=method, **options)
         torch.testing.assert_close(together[:, t], alone, rtol=1e-4, atol=1e-6)
 
 
@@ -413,7 +426,8 @@ def test_every_method_on_an_accelerator(device: str, inputs: Tensor) -> None:
     if not getattr(torch, device).is_available():
         pytest.skip(f"no {device} device here")
     for method in METHODS:
-        wanted = seewhy.attribute(network(), inputs, (1, 2), method=method)
-        got = seewhy.attribute(network().to(device), inputs, (1, 2), method=method)
+        options = OPTIONS.get(method, {})
+        wanted = seewhy.attribute(network(), inputs, (1, 2), method=method, **options)
+        got = seewhy.attribute(network().to(device), inputs, (1, 2), method=method, **options)
         assert got.device.type == device
         torch.testing.assert_close(got.cpu(), wanted, rtol=1e-3, atol=1e-5)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
-from seewhy.errors import LayerError, MethodError, ModelError
+from seewhy.errors import MethodError, ModelError
+from seewhy.evidence import LAYER, ONE_IMAGE, PIXELS, Evidence
 from seewhy.layers import LayerSpec, find_layers, propose_layer
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
 from seewhy.models.load import LoadedModel
-from seewhy.models.outputs import OutputSelector, find_logits
-from seewhy.models.watch import Layer, Watch, watch
-from seewhy.targets import Resolved, looks_like_probabilities, resolve
+from seewhy.models.outputs import OutputSelector
+from seewhy.models.watch import Layer, watch
+from seewhy.targets import Resolved, looks_like_probabilities
 
 Method = str | Callable[..., Tensor]
 """A name in METHODS, or a function whose parameters are called after what it needs."""
 
-EVIDENCE = ("activations", "gradients", "class_weights", "noisy_gradients")
+EVIDENCE = (*LAYER, *PIXELS, *ONE_IMAGE)
 """What a method may ask for, by the name of a parameter."""
 
 
@@ -75,7 +75,8 @@ class Attribution:
 
     Attributes:
         maps: for each method, for each layer, `(batch, targets, height, width)`.
-        layers: what to call each layer; one name if they were fused.
+        layers: for each method, what to call each layer; one name if they were fused, `input`
+            for a method that looks at no layer.
         logits: `(batch, classes)`, or `(batch,)`, detached, at least float32.
         targets: the concrete targets, for each image.
         scores: `(batch, targets)`.
@@ -83,7 +84,7 @@ class Attribution:
     """
 
     maps: list[list[Tensor]]
-    layers: list[str]
+    layers: list[list[str]]
     logits: Tensor
     targets: Resolved
     scores: Tensor
@@ -112,29 +113,53 @@ def run(
         )
     chosen = [_Chosen.by(method) for method in methods]
     _check_options(chosen, options)
+    if fuse is not None:
+        for one in chosen:
+            if not one.looks_at_layer:
+                raise MethodError(
+                    f"fuse= makes one map of several layers', and {one.name} looks at the input."
+                )
     needs = {name for one in chosen for name in one.needs}
     inputs = to_model(model, inputs)
-    if layer is None:
-        layers = [propose_layer(model, inputs[:1]).layer]
-    else:
-        layers = find_layers(model, layer)
+    layers: list[Layer] = []
+    if any(one.looks_at_layer for one in chosen):
+        layers = _layers(model, inputs, layer)
+    by_method: dict[int, list[tuple[Tensor, tuple[str, ...]]]] = {}
     differentiate = bool(needs & {"gradients", "noisy_gradients"})
     with watch(model, layers, differentiate=differentiate, linear="class_weights" in needs) as seen:
-        evidence = _Evidence(seen, layers, inputs, target, labels, output, needs)
-        maps = [
-            [one.map(evidence, index, options) for index in range(len(layers))] for one in chosen
-        ]
-    names = [str(one) for one in layers]
-    if fuse is not None:
-        maps = [[_fused(one, fuse)] for one in maps]
-        names = [f"{fuse} of {', '.join(names)}"]
-    warnings = [
-        [_warnings(m, evidence, index if fuse is None else None) for index, m in enumerate(one)]
-        for one in maps
-    ]
-    return Attribution(
-        maps, names, evidence.logits.detach(), evidence.targets, evidence.scores.detach(), warnings
-    )
+        evidence = Evidence(
+            model, inputs, layers, seen, target, labels=labels, output=output, needs=needs
+        )
+        for number, one in enumerate(chosen):
+            if set(one.needs) <= set(LAYER):
+                by_method[number] = one.maps(evidence, len(layers), options)
+    # What runs the model in a way of its own comes when nobody watches it any more.
+    for number, one in enumerate(chosen):
+        if number not in by_method:
+            by_method[number] = one.maps(evidence, len(layers), options)
+    maps, names, warnings = [], [], []
+    for number, one in enumerate(chosen):
+        made = [m for m, _ in by_method[number]]
+        notes = [said for _, said in by_method[number]]
+        called = [str(x) for x in layers] if one.looks_at_layer else ["input"] * len(made)
+        if fuse is not None:
+            made, called = [_fused(made, fuse)], [f"{fuse} of {', '.join(called)}"]
+            notes = [tuple(dict.fromkeys(said for some in notes for said in some))]
+        maps.append(made)
+        names.append(called)
+        warnings.append(
+            [
+                _warnings(m, evidence, index if fuse is None else None, one, said)
+                for index, (m, said) in enumerate(zip(made, notes, strict=True))
+            ]
+        )
+    return Attribution(maps, names, evidence.logits, evidence.targets, evidence.scores, warnings)
+
+
+def _layers(model: nn.Module, inputs: Tensor, layer: LayerSpec | None) -> list[Layer]:
+    if layer is None:
+        return [propose_layer(model, inputs[:1]).layer]
+    return find_layers(model, layer)
 
 
 def to_model(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -193,135 +218,51 @@ class _Chosen:
         options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         return cls(name, function, tuple(needs), tuple(options))
 
-    def map(self, evidence: _Evidence, layer: int, options: dict[str, Any]) -> Tensor:
-        """`(batch, targets, height, width)`."""
-        given = {name: evidence.of(name, layer, self.name) for name in self.needs}
-        activations = evidence.activations[layer]
-        batch, targets = evidence.scores.shape
-        if self.needs == ("activations",):  # looks at no target: once is enough for all
-            given["activations"] = activations
+    @property
+    def looks_at_layer(self) -> bool:
+        """Whether its map is a layer's; otherwise it is the input's."""
+        return bool(set(self.needs) & {*LAYER, "rerun"})
+
+    def maps(
+        self, evidence: Evidence, layers: int, options: dict[str, Any]
+    ) -> list[tuple[Tensor, tuple[str, ...]]]:
+        """For each layer `(batch, targets, height, width)`, and what there is to say about it."""
         own = {name: value for name, value in options.items() if name in self.options}
-        made = self.function(**given, **own)
-        maps = batch if self.needs == ("activations",) else batch * targets
-        wanted = (maps, *activations.shape[2:])
-        if not isinstance(made, Tensor) or tuple(made.shape) != wanted:
+        found: list[tuple[Tensor, tuple[str, ...]]] = []
+        for layer in range(layers if self.looks_at_layer else 1):
+            evidence.notes = ()
+            found.append((self._map(evidence, layer, own), evidence.notes))
+        return found if self.looks_at_layer else found * max(1, layers)
+
+    def _map(self, evidence: Evidence, layer: int, own: dict[str, Any]) -> Tensor:
+        batch, targets = evidence.scores.shape
+        if set(self.needs) & set(ONE_IMAGE):
+            of_images = []
+            for image in range(batch):
+                with evidence.of_image(image, layer, self.needs) as given:
+                    of_images.append(
+                        self._checked(self.function(**given, **own), targets, evidence, layer)
+                    )
+            return torch.stack(of_images).detach()
+        if self.needs == ("activations",):  # looks at no target: once is enough for all
+            made = self.function(activations=evidence.activations[layer], **own)
+            made = self._checked(made, batch, evidence, layer).repeat_interleave(targets, 0)
+        else:
+            given = {name: evidence.of_batch(name, layer, self.name) for name in self.needs}
+            made = self.function(**given, **own)
+            made = self._checked(made, batch * targets, evidence, layer)
+        return made.detach().reshape(batch, targets, *made.shape[1:])
+
+    def _checked(self, made: Any, count: int, evidence: Evidence, layer: int) -> Tensor:
+        sizes = [tuple(evidence.inputs.shape[2:])]
+        if self.looks_at_layer:
+            sizes.insert(0, tuple(evidence.activations[layer].shape[2:]))
+        if not isinstance(made, Tensor) or tuple(made.shape) not in [(count, *s) for s in sizes]:
             came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-            raise MethodError(f"method '{self.name}' gave {came}; a map {wanted} is wanted.")
-        if maps < batch * targets:
-            made = made.repeat_interleave(targets, 0)
-        return made.detach().reshape(batch, targets, *wanted[1:])
-
-
-class _Evidence:
-    """What one run offers to the methods.
-
-    Several targets of an image are laid along the batch, image by image, so that a formula never
-    hears of them: `(batch * targets, channels, height, width)`.
-    """
-
-    def __init__(
-        self,
-        seen: Watch,
-        layers: Sequence[Layer],
-        inputs: Tensor,
-        target: Any,
-        labels: Sequence[str] | None,
-        output: OutputSelector | None,
-        needs: set[str],
-    ) -> None:
-        self._seen, self._layers, self._inputs, self._output = seen, layers, inputs, output
-        self.logits = self._forward(inputs)
-        self.linear = seen.last_linear
-        self.activations = seen.activations
-        for layer, activations in zip(layers, self.activations, strict=True):
-            if activations.ndim != 4 or activations[0, 0].numel() < 2:
-                raise LayerError(
-                    f"layer '{layer}' gives {tuple(activations.shape)}; a map needs (batch, "
-                    "channels, height, width) with more than one position. See: seewhy layers."
-                )
-        self.targets = resolve(target, self.logits, labels)
-        self.scores = self._score(self.logits)
-        self.gradients = self._gradients(self.scores) if "gradients" in needs else None
-
-    def of(self, name: str, layer: int, method: str) -> Any:
-        """The evidence called `name` at one layer."""
-        if name == "activations":
-            return self.activations[layer].repeat_interleave(self.scores.shape[1], 0)
-        if name == "gradients":
-            assert self.gradients is not None
-            return self.gradients[layer]
-        if name == "class_weights":
-            return self._class_weights(layer, method)
-        return lambda *choice: self._noisy_gradients(layer, *choice)
-
-    def _forward(self, inputs: Tensor) -> Tensor:
-        logits = find_logits(self._seen(inputs), self._output)
-        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-
-    def _score(self, logits: Tensor) -> Tensor:
-        """`(batch, targets)`."""
-        columns = []
-        for column in zip(*self.targets.targets, strict=True):
-            if len(set(column)) == 1:
-                columns.append(column[0](logits))
-            else:
-                rows = [target(logits[i : i + 1]) for i, target in enumerate(column)]
-                columns.append(torch.cat(rows))
-        return torch.stack(columns, 1)
-
-    def _gradients(self, scores: Tensor) -> list[Tensor]:
-        last = scores.shape[1] - 1
-        by_target = [
-            self._seen.gradients(scores[:, t], keep_graph=t < last) for t in range(last + 1)
-        ]
-        if last == 0:
-            return by_target[0]
-        return [torch.stack(layer, 1).flatten(0, 1) for layer in zip(*by_target, strict=True)]
-
-    def _noisy_gradients(
-        self, layer: int, samples: int, noise: float, seed: int
-    ) -> Iterator[Tensor]:
-        """Gradients at one layer for one noisy copy of the images after another.
-
-        Each image of a batch gets the same noise, so that its map does not depend on the others.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        inputs = self._inputs
-        spread = noise * (inputs.amax((1, 2, 3), True) - inputs.amin((1, 2, 3), True))
-        for _ in range(samples):
-            drawn = torch.randn(inputs.shape[1:], generator=generator).to(inputs)
-            yield self._gradients(self._score(self._forward(inputs + spread * drawn)))[layer]
-
-    def _class_weights(self, layer: int, method: str) -> Tensor:
-        """The linear head's row for each target: how the score changes with a channel's mean.
-
-        Raises:
-            MethodError: unless the logits are one linear map of the layer's global average.
-        """
-        if self.linear is not None:
-            module, pooled = self.linear
-            weight = module.weight.detach().flatten(1).to(self.logits.dtype)
-            bias = None if module.bias is None else module.bias.detach().to(weight)
-            pooled = pooled.flatten(1).to(weight)
-            means = self.activations[layer].mean((2, 3)).to(weight)
-            if (
-                pooled.shape == means.shape
-                and self.logits.shape == (len(pooled), len(weight))
-                and torch.allclose(pooled, means, rtol=1e-3, atol=1e-4 * float(means.abs().max()))
-                and torch.allclose(linear(pooled, weight, bias), self.logits, rtol=1e-3, atol=1e-3)
-            ):
-                free = self.logits.detach().requires_grad_()
-                scores = self._score(free)
-                rows = [
-                    torch.autograd.grad(scores[:, t].sum(), free, retain_graph=True)[0] @ weight
-                    for t in range(scores.shape[1])
-                ]
-                return torch.stack(rows, 1).flatten(0, 1)
-        raise MethodError(
-            f"method '{method}' is defined only where the layer feeds global average pooling and "
-            f"one linear map, and '{self._layers[layer]}' does not; grad-cam is the same map there "
-            "and works at any layer."
-        )
+            raise MethodError(
+                f"method '{self.name}' gave {came}; a map {(count, *sizes[0])} is wanted."
+            )
+        return made
 
 
 def _fused(maps: Sequence[Tensor], how: str) -> Tensor:
@@ -356,12 +297,14 @@ def _unknown(method: str) -> str:
     return f"method '{method}' is not known; {hint}There are {', '.join(METHODS)}."
 
 
-def _warnings(maps: Tensor, evidence: _Evidence, layer: int | None) -> list[list[tuple[str, ...]]]:
+def _warnings(
+    maps: Tensor, evidence: Evidence, layer: int | None, method: _Chosen, notes: tuple[str, ...]
+) -> list[list[tuple[str, ...]]]:
     """What is wrong with each image's and target's map, in words."""
     batch, targets = maps.shape[:2]
     low, high = maps.amin((2, 3)).tolist(), maps.amax((2, 3)).tolist()
     dead = torch.zeros(batch, targets, dtype=torch.bool)
-    if evidence.gradients is not None and layer is not None:
+    if evidence.gradients is not None and layer is not None and "gradients" in method.needs:
         largest = evidence.gradients[layer].abs().amax((1, 2, 3))
         dead = (largest == 0).reshape(batch, targets).cpu()
     broken = (~evidence.logits.isfinite()).flatten(1).any(1).tolist()
@@ -370,7 +313,7 @@ def _warnings(maps: Tensor, evidence: _Evidence, layer: int | None) -> list[list
     for i in range(batch):
         row = []
         for t in range(targets):
-            said = []
+            said = list(notes)
             if broken[i]:
                 said.append(
                     "the network's output holds NaN or infinity: look at the input's values and "
@@ -382,6 +325,11 @@ def _warnings(maps: Tensor, evidence: _Evidence, layer: int | None) -> list[list
                 said.append(
                     "the gradient is zero everywhere, so the map is too: the score is saturated "
                     "or does not depend on this layer here; try another layer, or the logit"
+                )
+            elif low[i][t] == high[i][t] == 0 and not method.looks_at_layer:
+                said.append(
+                    "the map is zero everywhere: no change of the pixels changes the score (is it "
+                    "saturated? try the logit)"
                 )
             elif low[i][t] == high[i][t] == 0:
                 said.append(

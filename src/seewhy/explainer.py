@@ -223,7 +223,7 @@ class Explainer:
         ]
         for i, one in enumerate(batch):
             for m, method in enumerate(self.methods):
-                for layer, layer_name in enumerate(made.layers):
+                for layer, layer_name in enumerate(made.layers[m]):
                     for t, target in enumerate(made.targets.targets[i]):
                         yield Explanation(
                             map=maps[m][layer][i, t],

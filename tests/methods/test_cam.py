@@ -13,8 +13,11 @@ from reference.cam import REFERENCES
 from reference.cam import fuse as fuse_reference
 from torch import Tensor, nn
 
-from seewhy.methods import METHODS
+from seewhy import methods
+from seewhy.methods import cam
 from seewhy.methods.fusion import fuse
+
+METHODS = {n: f for n, f in methods.METHODS.items() if f.__module__ == cam.__name__}
 
 GRADIENT_METHODS = sorted(set(METHODS) - {"cam", "eigen-cam"})
 EIGEN_METHODS = ["eigen-cam", "eigen-grad-cam"]

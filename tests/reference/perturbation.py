@@ -104,11 +104,11 @@ def unit_mask(channel: Grid, height: int, width: int) -> Grid | None:
 
 
 def seen_through(mask: Grid, image: Tensor) -> Tensor:
-    result = torch.zeros_like(image)
-    for c in range(len(image)):
+    colours = image.tolist()
+    for colour in colours:
         for i, j in positions(mask):
-            result[c, i, j] = mask[i][j] * image[c, i, j]
-    return result
+            colour[i][j] *= mask[i][j]
+    return torch.tensor(colours, dtype=torch.float64)
 
 
 def score_cam(activations: Tensor, image: Tensor, probability: Score) -> Tensor:
@@ -159,7 +159,9 @@ def ss_cam(activations: Tensor, image: Tensor, score: Score, noise: Tensor) -> T
             continue
         mean = 0.0
         for field in noise.tolist():
-            noisy = [[m + d for m, d in zip(*rows, strict=True)] for rows in zip(mask, field)]
+            noisy = [[0.0] * len(row) for row in mask]
+            for i, j in positions(mask):
+                noisy[i][j] = mask[i][j] + field[i][j]
             mean += score(seen_through(noisy, image)) / len(noise)
         values.append(mean)
     return softmax_weighted(activations, values)
@@ -189,7 +191,7 @@ def occlusion(image: Tensor, score: Score, window: int, stride: int, value: floa
 
     The squares start every `stride` pixels until one reaches the far edge, which cuts it off.
     """
-    channels, height, width = image.shape
+    _, height, width = image.shape
     total = [[0.0] * width for _ in range(height)]
     count = [[0] * width for _ in range(height)]
     top = 0
@@ -201,11 +203,11 @@ def occlusion(image: Tensor, score: Score, window: int, stride: int, value: floa
                 for i in range(top, min(top + window, height))
                 for j in range(left, min(left + window, width))
             ]
-            changed = image.clone()
+            changed = image.tolist()
             for i, j in inside:
-                for c in range(channels):
-                    changed[c, i, j] = value
-            drop = score(image) - score(changed)
+                for colour in changed:
+                    colour[i][j] = value
+            drop = score(image) - score(torch.tensor(changed, dtype=torch.float64))
             for i, j in inside:
                 total[i][j] += drop
                 count[i][j] += 1
@@ -265,22 +267,21 @@ def gaussian_blur(image: Tensor, radius: int, sigma: float) -> Tensor:
             return -index
         return 2 * (size - 1) - index if index >= size else index
 
-    channels, height, width = image.shape
+    _, height, width = image.shape
     up, side = min(radius, height - 1), min(radius, width - 1)
-    result = torch.zeros_like(image)
-    for c in range(channels):
-        for i in range(height):
-            for j in range(width):
-                total = weights = 0.0
-                for a in range(-up, up + 1):
-                    for b in range(-side, side + 1):
-                        weight = math.exp(-(a * a + b * b) / (2 * sigma**2))
-                        weights += weight
-                        total += weight * float(
-                            image[c, mirrored(i + a, height), mirrored(j + b, width)]
-                        )
-                result[c, i, j] = total / weights
-    return result
+    result = []
+    for colour in image.tolist():
+        grid = [[0.0] * width for _ in range(height)]
+        for i, j in positions(grid):
+            total = weights = 0.0
+            for a in range(-up, up + 1):
+                for b in range(-side, side + 1):
+                    weight = math.exp(-(a * a + b * b) / (2 * sigma**2))
+                    weights += weight
+                    total += weight * colour[mirrored(i + a, height)][mirrored(j + b, width)]
+            grid[i][j] = total / weights
+        result.append(grid)
+    return torch.tensor(result, dtype=torch.float64)
 
 
 def group_cam(
@@ -292,9 +293,7 @@ def group_cam(
     """
     _, height, width = activations.shape
     blurred = gaussian_blur(image, 25, 50.0)
-    weights = [
-        sum(g[i][j] for i, j in positions(g)) / (height * width) for g in gradients.tolist()
-    ]
+    weights = [sum(g[i][j] for i, j in positions(g)) / (height * width) for g in gradients.tolist()]
     size = math.ceil(len(activations) / groups)
     result = [[0.0] * width for _ in range(height)]
     for first in range(0, len(activations), size):
@@ -308,10 +307,8 @@ def group_cam(
         large = bilinear(group, *image.shape[1:])
         low = min(min(row) for row in large)
         high = max(max(row) for row in large)
-        blend = torch.zeros_like(image)
-        for c in range(len(image)):
-            for i, j in positions(mask):
-                blend[c, i, j] = mask[i][j] * image[c, i, j] + (1 - mask[i][j]) * blurred[c, i, j]
+        blend = seen_through(mask, image)
+        blend += seen_through([[1 - value for value in row] for row in mask], blurred)
         gain = probability(blend) - probability(blurred)
         for i, j in positions(group):
             result[i][j] += gain * (group[i][j] - low) / (high - low)

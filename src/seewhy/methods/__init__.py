@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from seewhy.methods import cam
+from seewhy.methods import backprop, cam, perturbation
 
 METHODS: dict[str, Callable[..., Tensor]] = {
     "cam": cam.cam,
@@ -20,4 +20,26 @@ METHODS: dict[str, Callable[..., Tensor]] = {
     "eigen-cam": cam.eigen_cam,
     "eigen-grad-cam": cam.eigen_grad_cam,
     "grad-cam-elementwise": cam.grad_cam_elementwise,
+    "ablation-cam": perturbation.ablation_cam,
+    "ablation-cam-relative": perturbation.ablation_cam_relative,
+    "ablation-cam-slope": perturbation.ablation_cam_slope,
+    "recipro-cam": perturbation.recipro_cam,
+    "recipro-cam-gaussian": perturbation.recipro_cam_gaussian,
+    "score-cam": perturbation.score_cam,
+    "score-cam-bounded": perturbation.score_cam_bounded,
+    "score-cam-increase": perturbation.score_cam_increase,
+    "ss-cam": perturbation.ss_cam,
+    "is-cam": perturbation.is_cam,
+    "group-cam": perturbation.group_cam,
+    "occlusion": perturbation.occlusion,
+    "rise": perturbation.rise,
+    "saliency": backprop.saliency,
+    "input-times-gradient": backprop.input_times_gradient,
+    "smooth-grad": backprop.smooth_grad,
+    "var-grad": backprop.var_grad,
+    "square-grad": backprop.square_grad,
+    "integrated-gradients": backprop.integrated_gradients,
+    "guided-backprop": backprop.guided_backprop,
+    "deconvnet": backprop.deconvnet,
+    "guided-grad-cam": backprop.guided_grad_cam,
 }

@@ -106,22 +106,7 @@ class Watch:
         with grad_mode:
             outputs = self._model(inputs)
         for layer, seen in zip(self._layers, self._seen, strict=True):
-            if not seen:
-                raise LayerError(
-                    f"layer '{layer.name}' did not run in this forward (an auxiliary head is used "
-                    "only in training; a fused block does not call its parts); choose another."
-                )
-            if layer.call is None and len(seen) > 1:
-                raise LayerError(
-                    f"layer '{layer.name}' is called {len(seen)} times in one forward; say which "
-                    f"call with layer='{layer.name}#0' to '{layer.name}#{len(seen) - 1}' (#-1: the "
-                    "last), or choose a layer that runs once."
-                )
-            if layer.call is not None and not -len(seen) <= layer.call < len(seen):
-                raise LayerError(
-                    f"layer '{layer.name}' has no call #{layer.call}: it is called {len(seen)} "
-                    f"times in one forward, #0 to #{len(seen) - 1}."
-                )
+            check_calls(layer, len(seen))
         return outputs
 
     def _kept(self) -> list[Tensor]:
@@ -180,25 +165,13 @@ def watch(
         ModelError: for a model that cannot be watched.
         LayerError: when a layer does not run, runs more than once, or holds several tensors.
     """
-    model = unwrap(model)
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(
-            "the model is TorchScript, which does not let its layers be watched; load the eager "
-            "model it was made from."
-        )
+    model = eager_module(model)
     seen = Watch(model, layers, differentiate)
     hooks: list[tuple[nn.Module, Callable[..., Any]]]
     hooks = [(layer.module, seen.see(index)) for index, layer in enumerate(layers)]
     if linear:
         hooks += [(module, seen.see_linear) for module in modules_of(model) if _is_linear(module)]
-    with (
-        eval_mode(model),
-        _eager(),
-        _hooked(hooks),
-        _uncached_autocast(),
-        torch.inference_mode(False),
-        torch.enable_grad(),
-    ):
+    with undisturbed(model), _hooked(hooks), torch.enable_grad():
         try:
             yield seen
         except RuntimeError as error:
@@ -274,16 +247,67 @@ def trace(model: nn.Module, inputs: Tensor) -> tuple[Any, list[Call]]:
     tracer = _Tracer(names, threading.get_ident())
     hooks = [(module, tracer.after) for module in names]
     before = [(module, tracer.before) for module in names]
-    with (
-        eval_mode(model),
-        _eager(),
-        _hooked(hooks, before),
-        _uncached_autocast(),
-        torch.inference_mode(False),
-        torch.no_grad(),
-    ):
+    with undisturbed(model), _hooked(hooks, before), torch.no_grad():
         outputs = model(inputs.clone() if inputs.is_inference() else inputs)
     return outputs, tracer.calls
+
+
+@contextmanager
+def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    """Every call of a layer on this thread shows `replace` its tensor while the block lasts.
+
+    What `replace` returns runs on in the tensor's place; None leaves it.
+    """
+    thread = threading.get_ident()
+
+    def hook(module: nn.Module, args: Any, output: Any) -> Any:  # noqa: ARG001
+        if threading.get_ident() != thread:
+            return None
+        path, tensor = _choose(layer, output)
+        other = replace(tensor)
+        return None if other is None else replace_tensor(output, path, other)
+
+    with _hooked([(layer.module, hook)]):
+        yield
+
+
+def check_calls(layer: Layer, count: int) -> None:
+    """A layer that ran `count` times in a forward has the one call that is meant.
+
+    Raises:
+        LayerError: if it did not run, has no such call, or runs several times and none was chosen.
+    """
+    if not count:
+        raise LayerError(
+            f"layer '{layer.name}' did not run in this forward (an auxiliary head is used "
+            "only in training; a fused block does not call its parts); choose another."
+        )
+    if layer.call is None and count > 1:
+        raise LayerError(
+            f"layer '{layer.name}' is called {count} times in one forward; say which "
+            f"call with layer='{layer.name}#0' to '{layer.name}#{count - 1}' (#-1: the "
+            "last), or choose a layer that runs once."
+        )
+    if layer.call is not None and not -count <= layer.call < count:
+        raise LayerError(
+            f"layer '{layer.name}' has no call #{layer.call}: it is called {count} "
+            f"times in one forward, #0 to #{count - 1}."
+        )
+
+
+def eager_module(model: nn.Module) -> nn.Module:
+    """The model without its wrappers.
+
+    Raises:
+        ModelError: for TorchScript, which calls no hooks.
+    """
+    model = unwrap(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is TorchScript, which does not let its layers be watched; load the eager "
+            "model it was made from."
+        )
+    return model
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -342,6 +366,16 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
                     _held_in_eval[id(module)] = (module, count - 1)
                 else:
                     module.training = True
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """What surrounds every run: eval mode, eager code, no inference mode, nothing left in caches.
+
+    Autograd is on inside if the caller was in inference mode; say which mode is wanted.
+    """
+    with eval_mode(model), _eager(), _uncached_autocast(), torch.inference_mode(False):
+        yield
 
 
 @contextmanager

@@ -1,0 +1,273 @@
+"""What a method may ask for, by the name of a parameter, and where it comes from.
+
+Three kinds. What a layer saw, for a batch: `activations`, `gradients`, `class_weights`,
+`noisy_gradients` (methods/cam.py). What the pixels do, for a batch: `inputs`, `input_gradients`,
+`guided_gradients`, `deconvnet_gradients` (methods/backprop.py). And for one image at a time, what
+the score becomes when something is changed: `scores`, `image`, `rerun`, `forward`,
+`forward_probability` (methods/perturbation.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from seewhy.errors import LayerError, MethodError
+from seewhy.models.outputs import OutputSelector, find_logits
+from seewhy.models.relu_rules import Rule, relu_rule
+from seewhy.models.rerun import in_chunks, rerunning
+from seewhy.models.watch import Layer, Watch, undisturbed, unwrap
+from seewhy.targets import (
+    Binary,
+    ClassScore,
+    Counterfactual,
+    Probability,
+    Resolved,
+    Target,
+    resolve,
+)
+
+LAYER = ("activations", "gradients", "class_weights", "noisy_gradients")
+PIXELS = ("inputs", "input_gradients", "guided_gradients", "deconvnet_gradients")
+ONE_IMAGE = ("scores", "image", "rerun", "forward", "forward_probability")
+
+VERSIONS_BYTES = 64 << 20  # of changed activations or images that are made at once
+VERSIONS = {"cpu": 32}  # and how many at most: beyond, a CPU gains nothing
+VERSIONS_ELSEWHERE = 256
+
+
+class Evidence:
+    """What one run of a model offers to the methods.
+
+    For a batch, several targets of an image are laid along the batch, image by image, so that a
+    formula never hears of them: `(batch * targets, channels, height, width)`.
+
+    Attributes:
+        logits: `(batch, classes)` or `(batch,)`, at least float32.
+        targets: the concrete targets, for each image.
+        scores: `(batch, targets)`, detached.
+        activations: of each layer, `(batch, channels, height, width)`.
+        gradients: of each layer, `(batch * targets, ...)`; None where no method needs them.
+        notes: what a reader of the last map should know, in words.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: Tensor,
+        layers: Sequence[Layer],
+        seen: Watch,
+        target: Any,
+        *,
+        labels: Sequence[str] | None,
+        output: OutputSelector | None,
+        needs: Collection[str],
+    ) -> None:
+        self._model, self.inputs, self._layers = unwrap(model), inputs, layers
+        self._seen, self._output = seen, output
+        logits = self._watched(inputs)
+        self._linear = seen.last_linear
+        self.activations = seen.activations
+        for layer, activations in zip(layers, self.activations, strict=True):
+            if activations.ndim != 4 or activations[0, 0].numel() < 2:
+                raise LayerError(
+                    f"layer '{layer}' gives {tuple(activations.shape)}; a map needs (batch, "
+                    "channels, height, width) with more than one position. See: seewhy layers."
+                )
+        self.targets: Resolved = resolve(target, logits, labels)
+        scores = self._score(logits)
+        self.gradients = self._gradients(scores) if "gradients" in needs else None
+        self.logits, self.scores = logits.detach(), scores.detach()
+        self.notes: tuple[str, ...] = ()
+
+    # --- For a batch ------------------------------------------------------------------------------
+
+    def of_batch(self, name: str, layer: int, method: str) -> Any:
+        """The evidence called `name` for the whole batch, at one layer where it has one."""
+        targets = self.scores.shape[1]
+        if name == "activations":
+            return self.activations[layer].repeat_interleave(targets, 0)
+        if name == "gradients":
+            assert self.gradients is not None
+            return self.gradients[layer]
+        if name == "class_weights":
+            return self._class_weights(layer, method)
+        if name == "noisy_gradients":
+            return lambda *choice: self._noisy_gradients(layer, *choice)
+        if name == "inputs":
+            return self.inputs.repeat_interleave(targets, 0)
+        rules: dict[str, Rule] = {"guided_gradients": "guided", "deconvnet_gradients": "deconvnet"}
+        return lambda inputs: self._input_gradients(inputs, rules.get(name))
+
+    def _watched(self, inputs: Tensor) -> Tensor:
+        return _wide(find_logits(self._seen(inputs), self._output))
+
+    def _score(self, logits: Tensor) -> Tensor:
+        """`(batch, targets)`."""
+        columns = []
+        for column in zip(*self.targets.targets, strict=True):
+            if len(set(column)) == 1:
+                columns.append(column[0](logits))
+            else:
+                rows = [target(logits[i : i + 1]) for i, target in enumerate(column)]
+                columns.append(torch.cat(rows))
+        return torch.stack(columns, 1)
+
+    def _gradients(self, scores: Tensor) -> list[Tensor]:
+        last = scores.shape[1] - 1
+        by_target = [
+            self._seen.gradients(scores[:, t], keep_graph=t < last) for t in range(last + 1)
+        ]
+        if last == 0:
+            return by_target[0]
+        return [torch.stack(layer, 1).flatten(0, 1) for layer in zip(*by_target, strict=True)]
+
+    def _noisy_gradients(
+        self, layer: int, samples: int, noise: float, seed: int
+    ) -> Iterator[Tensor]:
+        """Gradients at one layer for one noisy copy of the images after another.
+
+        Each image of a batch gets the same noise, so that its map does not depend on the others.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        inputs = self.inputs
+        spread = noise * (inputs.amax((1, 2, 3), True) - inputs.amin((1, 2, 3), True))
+        for _ in range(samples):
+            drawn = torch.randn(inputs.shape[1:], generator=generator).to(inputs)
+            yield self._gradients(self._score(self._watched(inputs + spread * drawn)))[layer]
+
+    def _class_weights(self, layer: int, method: str) -> Tensor:
+        """The linear head's row for each target: how the score changes with a channel's mean.
+
+        Raises:
+            MethodError: unless the logits are one linear map of the layer's global average.
+        """
+        if self._linear is not None:
+            module, pooled = self._linear
+            weight = module.weight.detach().flatten(1).to(self.logits.dtype)
+            bias = None if module.bias is None else module.bias.detach().to(weight)
+            pooled = pooled.flatten(1).to(weight)
+            means = self.activations[layer].mean((2, 3)).to(weight)
+            near = 3e-2 if module.weight.dtype.itemsize < 4 else 1e-3  # of the largest
+            if (
+                pooled.shape == means.shape
+                and self.logits.shape == (len(pooled), len(weight))
+                and _near(pooled, means, near)
+                and _near(linear(pooled, weight, bias), self.logits, near)
+            ):
+                free = self.logits.clone().requires_grad_()
+                scores = self._score(free)
+                rows = [
+                    torch.autograd.grad(scores[:, t].sum(), free, retain_graph=True)[0] @ weight
+                    for t in range(scores.shape[1])
+                ]
+                return torch.stack(rows, 1).flatten(0, 1)
+        raise MethodError(
+            f"method '{method}' is defined only where the layer feeds global average pooling and "
+            f"one linear map, and '{self._layers[layer]}' does not; use grad-cam, which gives the "
+            "same map where both are defined, and works at any layer."
+        )
+
+    def _input_gradients(self, inputs: Tensor, rule: Rule | None) -> Tensor:
+        """Gradients of each row's own score; `inputs` may be several copies of the batch."""
+        flat = [target for some in self.targets.targets for target in some]
+        with (
+            undisturbed(self._model),
+            torch.enable_grad(),
+            relu_rule(rule) if rule else nullcontext() as met,
+        ):
+            inputs = inputs.detach().clone().requires_grad_()
+            logits = _wide(find_logits(self._model(inputs), self._output))
+            rows = [target(logits[row :: len(flat)]).sum() for row, target in enumerate(flat)]
+            score = torch.stack(rows).sum()
+            if not score.requires_grad:
+                raise MethodError(
+                    "the network cuts the gradient between its input and the score (detach, "
+                    "no_grad); take a method that looks at a layer behind the cut."
+                )
+            (gradients,) = torch.autograd.grad(score, inputs, allow_unused=True)
+        if met is not None:
+            self.notes = met.warnings
+        return torch.zeros_like(inputs) if gradients is None else gradients
+
+    # --- For one image ----------------------------------------------------------------------------
+
+    @contextmanager
+    def of_image(self, image: int, layer: int, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """The evidence called `names` for one image; it ends with the block."""
+        with self._reruns(image, layer) if "rerun" in names else nullcontext() as rerun:
+            found: dict[str, Any] = {"rerun": rerun}
+            if "forward" in names:
+                found["forward"] = self._versions(self.targets.targets[image])
+            if "forward_probability" in names:
+                targets = [_probability(target) for target in self.targets.targets[image]]
+                found["forward_probability"] = self._versions(targets)
+            if "activations" in names:
+                found["activations"] = self.activations[layer][image]
+            if "gradients" in names:
+                assert self.gradients is not None
+                by_image = self.gradients[layer].chunk(len(self.scores))
+                found["gradients"] = by_image[image]
+            found["scores"], found["image"] = self.scores[image], self.inputs[image]
+            yield {name: found[name] for name in names}
+
+    @contextmanager
+    def _reruns(self, image: int, layer: int) -> Iterator[Callable[..., Tensor]]:
+        """Scores of versions of the layer's activations; only the tail computes."""
+        one = self.inputs[image : image + 1]
+        with rerunning(self._model, self._layers[layer], one) as tail, torch.no_grad():
+
+            def scores(activations: Tensor) -> Tensor:
+                logits = _wide(find_logits(tail(activations), self._output))
+                return torch.stack([t(logits) for t in self.targets.targets[image]], 1)
+
+            at_once = self._at_once(tail.activations)
+            yield lambda count, make: in_chunks(scores, count, make, at_once=at_once)
+            self.notes = tail.warnings
+
+    def _versions(self, targets: Sequence[Target]) -> Callable[..., Tensor]:
+        """Scores of versions of the image; the whole network computes."""
+
+        def scores(images: Tensor) -> Tensor:
+            with undisturbed(self._model), torch.no_grad():
+                logits = _wide(find_logits(self._model(images), self._output))
+                return torch.stack([target(logits) for target in targets], 1)
+
+        at_once = self._at_once(self.inputs[:1])
+        return lambda count, make: in_chunks(scores, count, make, at_once=at_once)
+
+    def _at_once(self, version: Tensor) -> int:
+        size = version.numel() * version.element_size()
+        most = VERSIONS.get(version.device.type, VERSIONS_ELSEWHERE)
+        return max(1, min(most, VERSIONS_BYTES // size))
+
+
+def _probability(target: Target) -> Target:
+    """The probability of the class that a target is about.
+
+    Raises:
+        MethodError: for a target that is about no class.
+    """
+    if isinstance(target, Probability):
+        return target
+    if isinstance(target, (ClassScore, Binary)):
+        return Probability(target)
+    hint = " (what speaks against a class has no probability)"
+    raise MethodError(
+        f"this method weighs by the probability of a class, and '{target}' has none"
+        f"{hint if isinstance(target, Counterfactual) else ''}; take a class, or a method that "
+        "reads scores: score-cam-increase, ablation-cam."
+    )
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def _near(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    return bool((one - other).abs().max() <= tolerance * other.abs().max())

@@ -1,0 +1,592 @@
+"""Run a model again from a layer on, with other activations there; only the tail computes.
+
+The model is run once. Every module call that ended before the layer's and is not part of another
+such call has its output kept. To rerun, these modules return what they kept, laid out for as many
+versions as there are, the layer returns the given activations, and what is left is the tail.
+Nothing is traced, so work that a network does in its own `forward` (skip connections,
+concatenations) is simply done again.
+
+What ended before the layer cannot depend on its activations; what can go wrong is everything else
+(state, randomness, work that depends on the batch). So the unchanged activations ride along as the
+last row of every rerun, and their outputs must be those of the first run. Where they are not, the
+whole network runs for each version, with a warning; where even that does not repeat itself, it is
+an error.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.errors import LayerError, MethodError, ModelError
+from seewhy.models.outputs import tensors_in
+from seewhy.models.watch import (
+    Layer,
+    check_calls,
+    eager_module,
+    modules_of,
+    replacing,
+    undisturbed,
+)
+
+
+class _Way(enum.IntEnum):
+    """How a model is rerun, from the cheapest to the last resort."""
+
+    TAIL = 0  # kept outputs are views, expanded; what is written in place is copied
+    TAIL_ON_COPIES = 1  # for networks that cannot use expanded views
+    WHOLE = 2
+    ONE_BY_ONE = 3  # for networks whose outputs for an image depend on the others in the batch
+
+
+class _InexactError(Exception):
+    """A rerun that cannot be trusted; the message goes into a sentence."""
+
+
+@dataclass(eq=False)
+class _Kept:
+    """What one module call returned in the first run (or the input), never to be changed."""
+
+    module: nn.Module | None
+    value: Any
+    written: bool = False  # in a rerun, something behind it changes it in place
+    tensors: list[Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tensors = [tensor for _, tensor in tensors_in(self.value)]
+
+    def rows(self, count: int, *, copies: bool) -> Any:
+        """The value for a batch of `count`; without `copies` it shares the memory."""
+
+        def laid_out(tensor: Tensor) -> Tensor:
+            if tensor.ndim == 0:
+                return tensor.clone() if copies else tensor.view(())
+            if copies or len(tensor) != 1:
+                return torch.cat([tensor] * count)
+            return tensor.expand(count, *tensor.shape[1:])
+
+        with torch.inference_mode(False), torch.no_grad():
+            return _mapped(self.value, laid_out)
+
+
+class Rerun:
+    """A model that can be rerun from a layer on; made by `rerunning`.
+
+    Attributes:
+        outputs: what the model gave in the first run.
+        activations: what the layer gave, detached, `(1, channels, height, width)`, float32 (or
+            float64 if the model is).
+        warnings: what the caller should know about, in words; also issued as warnings.
+    """
+
+    outputs: Any
+    activations: Tensor
+    warnings: tuple[str, ...]
+
+    def __init__(self, model: nn.Module, layer: Layer, inputs: Tensor) -> None:
+        if inputs.ndim < 1 or len(inputs) != 1:
+            raise ModelError(
+                f"inputs have shape {tuple(inputs.shape)}; a rerun is of one image, (1, channels, "
+                "height, width)."
+            )
+        self._model = model
+        self._layer = layer
+        self._containers = _containers(model, layer.module)
+        self._input = _Kept(None, _copied(inputs))
+        self._kept: list[_Kept] = []
+        self._way = _Way.TAIL_ON_COPIES
+        self._failure = ""
+        self._open = True
+        self.warnings = ()
+        # What the run in progress is doing:
+        self._recording = False
+        self._playing = False
+        self._inside = False
+        self._position = 0
+        self._layer_calls = 0
+        self._replacement: Tensor | None = None
+        self._reached = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether only the tail is rerun; False: the whole network runs for each version."""
+        return self._way <= _Way.TAIL_ON_COPIES
+
+    def __call__(self, activations: Tensor) -> Any:
+        """The model's outputs with other activations at the layer.
+
+        Activations that require grad give outputs that can be differentiated; otherwise nothing
+        is kept for it.
+
+        Args:
+            activations: `(versions, channels, height, width)`; not changed.
+
+        Returns:
+            What the model returns for a batch of that many.
+
+        Raises:
+            MethodError: for activations that do not fit the layer.
+            ModelError: if the network gives something else each time it runs.
+        """
+        if not self._open:
+            raise MethodError("a rerun was called after its block had ended; call it inside.")
+        if activations.shape[1:] != self._raw.shape[1:]:
+            raise MethodError(
+                f"activations of shape {tuple(activations.shape)} do not fit layer "
+                f"'{self._layer}'; (versions, {', '.join(map(str, self._raw.shape[1:]))}) is "
+                "wanted."
+            )
+        activations = activations.to(self._raw)
+        while True:
+            try:
+                outputs = self._rerun(activations)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                self._give_way(error)
+                continue
+            self._tell()
+            return outputs
+
+    def _start(self) -> None:
+        """The first run, and the proof that a rerun repeats it."""
+        if self._layer.call is None:
+            self._call = 0
+        elif self._layer.call >= 0:
+            self._call = self._layer.call
+        else:  # counted from the end, so the calls are counted first
+            self._call = -1
+            self._run(self._input.rows(1, copies=True), differentiate=False)
+            check_calls(self._layer, self._layer_calls)
+            self._call = self._layer.call + self._layer_calls
+        self._recording = True
+        try:
+            outputs = self._run(self._input.rows(1, copies=True), differentiate=False)
+        finally:
+            self._recording = False
+        check_calls(self._layer, self._layer_calls)
+        if self._raw.ndim == 0 or len(self._raw) != 1:
+            raise LayerError(
+                f"layer '{self._layer}' gives {tuple(self._raw.shape)} for one image; a layer "
+                "whose output has the batch as its first dimension is wanted."
+            )
+        if not any(True for _ in tensors_in(outputs)):
+            raise ModelError(
+                f"the model returns {type(outputs).__name__}, in which no tensor can be found; "
+                "tensors, or tuples, lists, dicts and dataclasses of them are wanted."
+            )
+        self._versions = self._versions_now()
+        self._channels_last = (
+            self._raw.ndim == 4
+            and not self._raw.is_contiguous()
+            and self._raw.is_contiguous(memory_format=torch.channels_last)
+        )
+        self.outputs = outputs
+        self._first = _copied(outputs)  # the caller may write into the other
+        self._tolerance = _tolerance([self._raw, *(t for _, t in tensors_in(outputs))])
+        activations = self._raw.clone()
+        if activations.dtype in (torch.float16, torch.bfloat16):
+            activations = activations.float()
+        self.activations = activations
+        # Zeros beside the unchanged activations: nothing could differ more, so a network that
+        # mixes the images of a batch shows it. And on copies, so that it shows what it writes into.
+        self(torch.zeros_like(self._raw))
+        if self._way == _Way.TAIL_ON_COPIES:
+            self._way = _Way.TAIL
+
+    def _rerun(self, activations: Tensor) -> Any:
+        """One batch of versions with the unchanged activations behind them, which are checked."""
+        if self._way == _Way.ONE_BY_ONE:
+            alone = [self._with(activations[i : i + 1].clone()) for i in range(len(activations))]
+            self._split(self._with(self._raw.clone()), 1)
+            return self._joined(alone)
+        together = torch.cat([activations, self._raw])
+        if self._channels_last:
+            together = together.contiguous(memory_format=torch.channels_last)
+        return self._split(self._with(together), len(together))
+
+    def _with(self, activations: Tensor) -> Any:
+        """The outputs with these activations, which the network may write into, at the layer."""
+        count = len(activations)
+        discover = self._way == _Way.TAIL_ON_COPIES
+        self._handed: list[tuple[_Kept, list[Tensor]]] = []
+        inputs = self._rows(self._input, count)
+        self._replacement = activations
+        self._playing = self.exact
+        try:
+            outputs = self._run(inputs, differentiate=activations.requires_grad)
+            if not self._reached:
+                raise _InexactError("it takes another course when it is rerun")
+        finally:
+            self._playing, self._replacement = False, None
+            handed, self._handed = self._handed, []
+        if self._versions_now() != self._versions:
+            raise _InexactError("it writes into what its first part gave")
+        if discover:
+            for kept, tensors in handed:
+                kept.written |= any(tensor._version for tensor in tensors)
+        return outputs
+
+    def _rows(self, kept: _Kept, count: int) -> Any:
+        if self._way != _Way.TAIL_ON_COPIES:
+            return kept.rows(count, copies=kept.written or not self.exact)
+        rows = kept.rows(count, copies=True)
+        self._handed.append((kept, [tensor for _, tensor in tensors_in(rows)]))
+        return rows
+
+    def _run(self, inputs: Tensor, *, differentiate: bool) -> Any:
+        thread = threading.get_ident()
+        before = _running.get(thread)
+        self._position = self._layer_calls = 0
+        self._reached = self._inside = False
+        _running[thread] = self
+        try:
+            with torch.set_grad_enabled(differentiate):
+                return self._model(inputs)
+        finally:
+            if before is None:
+                del _running[thread]
+            else:
+                _running[thread] = before
+
+    def at_call(
+        self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        """What a module's `forward` does on this thread while the model runs for us."""
+        if self._playing and not self._reached and self._position < len(self._kept):
+            kept = self._kept[self._position]
+            if kept.module is module:
+                self._position += 1
+                assert self._replacement is not None
+                return self._rows(kept, len(self._replacement))
+        if not self._recording or self._reached or self._inside:
+            return forward(*args, **kwargs)
+        first = len(self._kept)
+        self._inside = module not in self._containers
+        try:
+            output = forward(*args, **kwargs)
+        finally:
+            self._inside = False
+        if not self._reached:  # a container that ended before the layer's call stands for its parts
+            self._kept[first:] = [_Kept(module, _copied(output))]
+        return output
+
+    def at_layer(self, tensor: Tensor) -> Tensor | None:
+        """What the layer gives on; None: what it gave."""
+        if _running.get(threading.get_ident()) is not self:
+            return None
+        self._layer_calls += 1
+        if self._playing:
+            # Its kept call is the last of them all.
+            is_it = not self._reached and self._position == len(self._kept)
+        else:
+            is_it = self._layer_calls - 1 == self._call
+        if not is_it:
+            return None
+        self._reached = True
+        if self._recording:
+            self._raw = _copied(tensor)
+            if self._inside or not self._kept or self._kept[-1].module is not self._layer.module:
+                self._way = _Way.WHOLE
+                self._failure = "the layer is called by a module that it is no part of"
+        return self._replacement
+
+    def _split(self, outputs: Any, count: int) -> Any:
+        """The outputs without their last row, which must be what the first run gave."""
+        first = [tensor for _, tensor in tensors_in(self._first)]
+        if len(first) != sum(1 for _ in tensors_in(outputs)):
+            raise _InexactError("its output has another form when it is rerun")
+        references = iter(first)
+        worst = 0.0
+
+        def split(tensor: Tensor) -> Tensor:
+            nonlocal worst
+            reference = next(references)
+            rows = len(reference) if reference.ndim else 0
+            if rows and tensor.shape == (rows * count, *reference.shape[1:]):
+                last, others = tensor[-rows:], tensor[:-rows]
+            elif tensor.shape == reference.shape:  # says nothing about single images
+                last = others = tensor
+            else:
+                raise _InexactError("its output has another shape when it is rerun")
+            worst = max(worst, _deviation(last.detach(), reference))
+            return others
+
+        outputs = _mapped(outputs, split)
+        if not worst <= self._tolerance:  # also for NaN
+            raise _InexactError(
+                f"unchanged activations give outputs that differ by {worst:.1g} of the largest"
+            )
+        return outputs
+
+    def _joined(self, alone: Sequence[Any]) -> Any:
+        """One batch of outputs from those of single versions."""
+        if not alone:
+            return _mapped(self._first, lambda t: t[:0] if t.ndim else t[None][:0])
+        columns = iter(zip(*([t for _, t in tensors_in(one)] for one in alone), strict=True))
+        return _mapped(
+            alone[0],
+            lambda tensor: (torch.cat if tensor.ndim else torch.stack)(list(next(columns))),
+        )
+
+    def _give_way(self, error: Exception) -> None:
+        """The next way to rerun, or the end."""
+        reason = str(error)
+        if not isinstance(error, _InexactError):
+            first_line = next(iter(reason.splitlines()), "")
+            reason = f"{type(error).__name__}: {first_line}"
+        self._failure = self._failure or reason
+        if self._way < _Way.ONE_BY_ONE:
+            self._way = _Way(self._way + 1)
+            if self._way == _Way.WHOLE:
+                self._failure = reason
+            return
+        if not isinstance(error, _InexactError):
+            raise error
+        raise ModelError(
+            f"the network does not repeat itself: rerun with nothing changed, {error}. What a "
+            "change does cannot be told from that. If it draws random numbers or keeps something "
+            "from run to run, turn that off; or take a method that runs it once, such as grad-cam."
+        ) from error
+
+    def _tell(self) -> None:
+        """A warning, once, that the whole network is rerun."""
+        if self.exact or self.warnings:
+            return
+        how = "" if self._way == _Way.WHOLE else ", one version at a time"
+        message = (
+            f"the part of the network behind layer '{self._layer}' cannot be run alone "
+            f"({self._failure}); the whole network is run for each version{how}: slower, and as "
+            "right."
+        )
+        self.warnings = (message,)
+        warnings.warn(message, UserWarning, stacklevel=3)
+
+    def _versions_now(self) -> list[int]:
+        """How often each kept tensor was written into; views count for what they are views of."""
+        return [tensor._version for kept in (self._input, *self._kept) for tensor in kept.tensors]
+
+
+@contextmanager
+def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Iterator[Rerun]:
+    """Rerun `model` from `layer` on while the block lasts; it comes back exactly as it was.
+
+    Inside the block the model is in eval mode and compiled parts run eagerly, as in `watch`. The
+    model may be called for other inputs too, and other threads may use it.
+
+    Args:
+        model: any eager module.
+        layer: where activations are exchanged; of several calls or tensors, the chosen one.
+        inputs: one image, `(1, channels, height, width)`, on the model's device.
+
+    Raises:
+        LayerError: when the layer does not run, or it is not clear which call or tensor is meant.
+        ModelError: for a model that cannot be rerun, or gives something else each time.
+    """
+    model = eager_module(model)
+    rerun = Rerun(model, layer, inputs)
+    with (
+        undisturbed(model),
+        torch.enable_grad(),
+        _switched(modules_of(model)),
+        replacing(layer, rerun.at_layer),
+    ):
+        rerun._start()
+        try:
+            yield rerun
+        finally:
+            rerun._open = False
+
+
+def in_chunks(
+    run: Callable[[Tensor], Tensor],
+    count: int,
+    make: Callable[[Tensor], Tensor],
+    *,
+    at_once: int,
+) -> Tensor:
+    """The results of `run` on `count` versions, so many at a time that they fit into memory.
+
+    Args:
+        run: from versions `(n, ...)` to results `(n, ...)`.
+        count: how many versions there are.
+        make: makes the versions with the given numbers, `(n,)` int64 on the CPU.
+        at_once: how many to try at a time; halved for good whenever memory runs out.
+
+    Returns:
+        `(count, ...)`. Apart from rounding it does not depend on `at_once`.
+
+    Raises:
+        MethodError: if not even one version fits, or for an `at_once` below 1.
+    """
+    if at_once < 1:
+        raise MethodError(f"{at_once} versions at once were asked for; at least 1 is wanted.")
+    results: list[Tensor] = []
+    done = 0
+    while done < count or not results:
+        which = torch.arange(done, min(done + at_once, count))
+        try:
+            results.append(run(make(which)))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(which) <= 1:
+                raise MethodError(
+                    "memory ran out with a single version of the image at a time; take a smaller "
+                    "image, a later layer, or a device with more memory."
+                ) from error
+        else:
+            done += len(which)
+            continue
+        # Out here the error, and with it what its frames held, is gone.
+        at_once = len(which) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    return results[0] if len(results) == 1 else torch.cat(results)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        phrase in said
+        for phrase in (
+            "out of memory",
+            "can't allocate memory",
+            "cannot allocate memory",
+            "not enough memory",
+            "alloc_failed",
+            "bad_alloc",
+        )
+    )
+
+
+class _Switch:
+    """Stands in a module's `forward`; the thread that runs a `Rerun` is led through it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.own = module.__dict__.get("forward")  # a model may itself have put one there
+        self.forward = module.forward
+        self.holders = 0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        rerun = _running.get(threading.get_ident())
+        if rerun is None:
+            return self.forward(*args, **kwargs)
+        return rerun.at_call(self.module, self.forward, args, kwargs)
+
+
+_lock = threading.Lock()
+_running: dict[int, Rerun] = {}
+_switches: dict[nn.Module, _Switch] = {}
+
+
+@contextmanager
+def _switched(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Every module's `forward` goes through a switch, until the last thread has left."""
+    held: list[_Switch] = []
+    try:
+        with _lock:
+            for module in modules:
+                switch = _switches.get(module)
+                if switch is None:
+                    switch = _switches[module] = _Switch(module)
+                    module.__dict__["forward"] = switch
+                switch.holders += 1
+                held.append(switch)
+        yield
+    finally:
+        with _lock:
+            for switch in held:
+                switch.holders -= 1
+                if switch.holders == 0:
+                    del _switches[switch.module]
+                    if switch.own is None:
+                        del switch.module.__dict__["forward"]
+                    else:
+                        switch.module.__dict__["forward"] = switch.own
+
+
+def _containers(model: nn.Module, part: nn.Module) -> set[nn.Module]:
+    """Every module that has `part` somewhere below it."""
+    parents: dict[nn.Module, list[nn.Module]] = {}
+    for module in modules_of(model):
+        for child in module._modules.values():
+            if child is not None:
+                parents.setdefault(child, []).append(module)
+    found: set[nn.Module] = set()
+    waiting = [part]
+    while waiting:
+        for parent in parents.get(waiting.pop(), ()):
+            if parent not in found:
+                found.add(parent)
+                waiting.append(parent)
+    return found - {part}
+
+
+def _copied(value: Any) -> Any:
+    """The nested value with tensors of its own that autograd does not know."""
+    with torch.inference_mode(False), torch.no_grad():
+        return _mapped(value, lambda tensor: tensor.detach().clone())
+
+
+def _mapped(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """The nested value with every tensor changed, in the order of `tensors_in`."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, Mapping):
+        fresh = copy.copy(value)
+        for key, part in value.items():
+            fresh[key] = _mapped(part, change)  # type: ignore[index]
+        return fresh
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [one.name for one in dataclasses.fields(value) if one.init]
+        return dataclasses.replace(
+            value, **{name: _mapped(getattr(value, name), change) for name in fields}
+        )
+    if isinstance(value, (tuple, list)):
+        items = [_mapped(part, change) for part in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+def _deviation(tensor: Tensor, reference: Tensor) -> float:
+    """The largest difference, as a part of the largest value; NaN equals NaN."""
+    if not reference.is_floating_point() or not reference.numel():
+        return 0.0  # an index of the largest of two equal values may jump
+    tensor, reference = tensor.double(), reference.double()
+    alike = (tensor == reference) | (tensor.isnan() & reference.isnan())
+    difference = torch.where(alike, 0.0, (tensor - reference).abs()).nan_to_num(nan=torch.inf)
+    finite = torch.where(reference.isfinite(), reference.abs(), 0.0)
+    largest = float(finite.amax())
+    return float(difference.amax()) / (largest or 1.0)
+
+
+def _tolerance(tensors: Sequence[Tensor]) -> float:
+    """How far outputs may lie apart only because the batch is another size.
+
+    Kernels that sum in another order: measured below 1e-5 on the CPU in float32. Accelerators may
+    choose a kernel with TensorFloat-32, and half precision has 8 to 11 bits.
+    """
+    floating = [tensor for tensor in tensors if tensor.is_floating_point()]
+    device = tensors[0].device.type
+    if (
+        any(tensor.element_size() <= 2 for tensor in floating)
+        or torch.is_autocast_enabled(device)
+        or torch.get_float32_matmul_precision() != "highest"
+    ):
+        return 5e-2
+    return 1e-4 if device == "cpu" else 5e-3
