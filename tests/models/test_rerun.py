@@ -6,7 +6,7 @@ import copy
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -638,6 +638,56 @@ def test_a_layer_that_a_stranger_calls_runs_whole(inputs: Tensor) -> None:
             return self.stranger(self.early(x)).mean((2, 3))
 
     runs_whole(Net().eval(), "layer", inputs, "a module that it is no part of")
+
+
+def test_an_output_that_cannot_be_copied_lets_the_network_run_whole(inputs: Tensor) -> None:
+    class ReadOnly(Mapping[str, Tensor]):
+        def __init__(self, x: Tensor) -> None:
+            self.x = x
+
+        def __getitem__(self, key: str) -> Tensor:
+            return self.x
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["x"])
+
+        def __len__(self) -> int:
+            return 1
+
+    class Early(nn.Module):
+        def forward(self, x: Tensor) -> ReadOnly:
+            return ReadOnly(x.relu())
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.early, self.layer = Early(), nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.early(x)["x"]).relu().mean((2, 3))
+
+    runs_whole(Net().eval(), "layer", inputs, "what a Early returns cannot be copied")
+
+
+def test_outputs_that_share_memory_with_what_was_kept_may_be_written_into(inputs: Tensor) -> None:
+    class GivesFeatures(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.early, self.layer = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            x = self.early(x)
+            return (self.layer(x) * x).mean((2, 3)), x[:, :, 0, 0]
+
+    model = GivesFeatures().eval()
+    with rerunning(model, find_layers(model, "layer")[0], inputs) as rerun:
+        versions = changed(rerun.activations)
+        wanted = [one.clone() for one in rerun(versions)]
+        rerun(versions)[1].zero_()  # the same memory for every version: nothing may come of it
+        with pytest.warns(UserWarning, match="writes into what its first part gave"):
+            got = rerun(versions)
+        for a, b in zip(got, wanted, strict=True):
+            torch.testing.assert_close(a, b)
 
 
 class Random(nn.Module):

@@ -230,7 +230,7 @@ class Rerun:
         finally:
             self._playing, self._replacement = False, None
             handed, self._handed = self._handed, []
-        if self._versions_now() != self._versions:
+        if self.exact and self._versions_now() != self._versions:
             raise _InexactError("it writes into what its first part gave")
         if discover:
             for kept, tensors in handed:
@@ -277,8 +277,15 @@ class Rerun:
             output = forward(*args, **kwargs)
         finally:
             self._inside = False
-        if not self._reached:  # a container that ended before the layer's call stands for its parts
-            self._kept[first:] = [_Kept(module, _copied(output))]
+        if not self._reached:
+            try:
+                kept = _Kept(module, _copied(output))
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                self._run_whole(f"what a {type(module).__name__} returns cannot be copied")
+            else:  # a container that ended before the layer's call stands for its parts
+                self._kept[first:] = [kept]
         return output
 
     def at_layer(self, tensor: Tensor) -> Tensor | None:
@@ -297,8 +304,7 @@ class Rerun:
         if self._recording:
             self._raw = _copied(tensor)
             if self._inside or not self._kept or self._kept[-1].module is not self._layer.module:
-                self._way = _Way.WHOLE
-                self._failure = "the layer is called by a module that it is no part of"
+                self._run_whole("the layer is called by a module that it is no part of")
         return self._replacement
 
     def _split(self, outputs: Any, count: int) -> Any:
@@ -345,11 +351,11 @@ class Rerun:
         if not isinstance(error, _InexactError):
             first_line = next(iter(reason.splitlines()), "")
             reason = f"{type(error).__name__}: {first_line}"
-        self._failure = self._failure or reason
+        if self._way == _Way.TAIL_ON_COPIES:
+            self._run_whole(reason)
+            return
         if self._way < _Way.ONE_BY_ONE:
             self._way = _Way(self._way + 1)
-            if self._way == _Way.WHOLE:
-                self._failure = reason
             return
         if not isinstance(error, _InexactError):
             raise error
@@ -358,6 +364,11 @@ class Rerun:
             "change does cannot be told from that. If it draws random numbers or keeps something "
             "from run to run, turn that off; or take a method that runs it once, such as grad-cam."
         ) from error
+
+    def _run_whole(self, reason: str) -> None:
+        """From here on the whole network is rerun."""
+        self._way = _Way.WHOLE
+        self._failure = self._failure or reason
 
     def _tell(self) -> None:
         """A warning, once, that the whole network is rerun."""
