@@ -37,8 +37,8 @@ PIXELS = ("inputs", "input_gradients", "guided_gradients", "deconvnet_gradients"
 ONE_IMAGE = ("scores", "image", "rerun", "forward", "forward_probability")
 
 VERSIONS_BYTES = 64 << 20  # of changed activations or images that are made at once
-VERSIONS = {"cpu": 32}  # and how many at most: beyond, a CPU gains nothing
-VERSIONS_ELSEWHERE = 256
+RERUNS, FORWARDS = 64, 16  # and how many at most on a CPU, which gains nothing beyond
+ELSEWHERE = 256
 
 
 class Evidence:
@@ -226,7 +226,7 @@ class Evidence:
                 logits = _wide(find_logits(tail(activations), self._output))
                 return torch.stack([t(logits) for t in self.targets.targets[image]], 1)
 
-            at_once = self._at_once(tail.activations)
+            at_once = _at_once(tail.activations, RERUNS)
             yield lambda count, make: in_chunks(scores, count, make, at_once=at_once)
             self.notes = tail.warnings
 
@@ -238,13 +238,14 @@ class Evidence:
                 logits = _wide(find_logits(self._model(images), self._output))
                 return torch.stack([target(logits) for target in targets], 1)
 
-        at_once = self._at_once(self.inputs[:1])
+        at_once = _at_once(self.inputs[:1], FORWARDS)
         return lambda count, make: in_chunks(scores, count, make, at_once=at_once)
 
-    def _at_once(self, version: Tensor) -> int:
-        size = version.numel() * version.element_size()
-        most = VERSIONS.get(version.device.type, VERSIONS_ELSEWHERE)
-        return max(1, min(most, VERSIONS_BYTES // size))
+
+def _at_once(version: Tensor, on_cpu: int) -> int:
+    size = version.numel() * version.element_size()
+    most = on_cpu if version.device.type == "cpu" else ELSEWHERE
+    return max(1, min(most, VERSIONS_BYTES // size))
 
 
 def _probability(target: Target) -> Target:

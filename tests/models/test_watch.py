@@ -243,6 +243,30 @@ def test_one_of_several_maps_of_a_layer_is_chosen_by_its_place(inputs: Tensor) -
         seen_at(model, "backbone[2]", inputs)
 
 
+def test_a_dicts_key_may_hold_a_dot(inputs: Tensor) -> None:
+    class Dotted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            a = self.conv(x)
+            return {"level.1": a, "level.2": a * 2}
+
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = Dotted()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.backbone(x)["level.2"].mean((2, 3))
+
+    model = Head()
+    activations, gradient = seen_at(model, "backbone[level.2]", inputs)
+    torch.testing.assert_close(activations, 2 * model.backbone.conv(inputs).detach())
+    torch.testing.assert_close(gradient[:, 1], torch.full((2, 6, 6), 1 / 36))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_low_precision_models_give_float32_maps_near_the_float32_ones(
     dtype: torch.dtype, inputs: Tensor

@@ -29,9 +29,12 @@ def replace_tensor(value: Any, path: str, tensor: Tensor) -> Any:
     """A copy of the nested `value` with another tensor at `path`; the rest is shared."""
     if not path:
         return tensor
-    head, _, rest = path.partition(".")
-    parts = {str(key): (key, part) for key, part in _parts(value)}
-    key, part = parts[head]
+    key, part, rest = next(
+        (key, part, rest)
+        for key, part in _parts(value)
+        for rest, _ in tensors_in(part)
+        if (f"{key}.{rest}" if rest else str(key)) == path  # a key may itself hold a dot
+    )
     changed = replace_tensor(part, rest, tensor)
     if isinstance(value, Mapping):
         fresh = copy.copy(value)
