@@ -407,6 +407,15 @@ def test_inputs_go_to_the_models_type(inputs: Tensor) -> None:
     assert half.dtype == torch.float32
 
 
+def test_a_network_that_begins_in_place_has_input_gradients(inputs: Tensor) -> None:
+    begins = nn.Sequential(nn.ReLU(inplace=True), network())
+    kept = inputs.clone()
+    maps = seewhy.attribute(begins, inputs, 1, method="saliency")
+    plain = nn.Sequential(nn.ReLU(), network())
+    torch.testing.assert_close(maps, seewhy.attribute(plain, kept, 1, method="saliency"))
+    assert (maps > 0).any()
+
+
 def test_several_is_a_tuple_written_out(inputs: Tensor) -> None:
     torch.testing.assert_close(
         seewhy.attribute(network(), inputs, Several(1, 2)),

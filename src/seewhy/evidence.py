@@ -182,7 +182,8 @@ class Evidence:
             relu_rule(rule) if rule else nullcontext() as met,
         ):
             inputs = inputs.detach().clone().requires_grad_()
-            logits = _wide(find_logits(self._model(inputs), self._output))
+            # A clone: a network whose first operation is in place may not write into a leaf.
+            logits = _wide(find_logits(self._model(inputs.clone()), self._output))
             rows = [target(logits[row :: len(flat)]).sum() for row, target in enumerate(flat)]
             score = torch.stack(rows).sum()
             if not score.requires_grad:
