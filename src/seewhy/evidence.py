@@ -21,7 +21,7 @@ from seewhy.errors import LayerError, MethodError
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.relu_rules import Rule, relu_rule
 from seewhy.models.rerun import in_chunks, rerunning
-from seewhy.models.watch import Layer, Watch, undisturbed, unwrap
+from seewhy.models.watch import Layer, Watch, at_least_float32, undisturbed, unwrap
 from seewhy.targets import (
     Binary,
     ClassScore,
@@ -105,7 +105,7 @@ class Evidence:
         return lambda inputs: self._input_gradients(inputs, rules.get(name))
 
     def _watched(self, inputs: Tensor) -> Tensor:
-        return _wide(find_logits(self._seen(inputs), self._output))
+        return at_least_float32(find_logits(self._seen(inputs), self._output))
 
     def _score(self, logits: Tensor) -> Tensor:
         """`(batch, targets)`."""
@@ -183,7 +183,7 @@ class Evidence:
         ):
             inputs = inputs.detach().clone().requires_grad_()
             # A clone: a network whose first operation is in place may not write into a leaf.
-            logits = _wide(find_logits(self._model(inputs.clone()), self._output))
+            logits = at_least_float32(find_logits(self._model(inputs.clone()), self._output))
             rows = [target(logits[row :: len(flat)]).sum() for row, target in enumerate(flat)]
             score = torch.stack(rows).sum()
             if not score.requires_grad:
@@ -224,7 +224,7 @@ class Evidence:
         with rerunning(self._model, self._layers[layer], one) as tail, torch.no_grad():
 
             def scores(activations: Tensor) -> Tensor:
-                logits = _wide(find_logits(tail(activations), self._output))
+                logits = at_least_float32(find_logits(tail(activations), self._output))
                 return torch.stack([t(logits) for t in self.targets.targets[image]], 1)
 
             at_once = _at_once(tail.activations, RERUNS)
@@ -236,7 +236,7 @@ class Evidence:
 
         def scores(images: Tensor) -> Tensor:
             with undisturbed(self._model), torch.no_grad():
-                logits = _wide(find_logits(self._model(images), self._output))
+                logits = at_least_float32(find_logits(self._model(images), self._output))
                 return torch.stack([target(logits) for target in targets], 1)
 
         at_once = _at_once(self.inputs[:1], FORWARDS)
@@ -265,10 +265,6 @@ def _probability(target: Target) -> Target:
         f"{hint if isinstance(target, Counterfactual) else ''}; take a class, or a method that "
         "reads scores: score-cam-increase, ablation-cam."
     )
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 
 def _near(one: Tensor, other: Tensor, tolerance: float) -> bool:

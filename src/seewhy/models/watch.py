@@ -70,7 +70,7 @@ class Watch:
     @property
     def activations(self) -> list[Tensor]:
         """What each watched layer gave, detached, float32 (or float64 if the model is)."""
-        return [_at_least_float32(tensor.detach()) for tensor in self._kept()]
+        return [at_least_float32(tensor.detach()) for tensor in self._kept()]
 
     def gradients(self, scores: Tensor, *, keep_graph: bool = False) -> list[Tensor]:
         """The gradient of the sum of `scores` with respect to each layer's activations.
@@ -93,7 +93,7 @@ class Watch:
         cut_off = [layer for layer, gradient in pairs if gradient is None]
         if cut_off:
             raise self._no_gradient(cut_off)
-        return [_at_least_float32(gradient) / scale for gradient in found]
+        return [at_least_float32(gradient) / scale for gradient in found]
 
     @property
     def last_linear(self) -> tuple[nn.Linear | nn.Conv2d, Tensor] | None:
@@ -460,5 +460,6 @@ def _is_linear(module: nn.Module) -> bool:
     )
 
 
-def _at_least_float32(tensor: Tensor) -> Tensor:
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half precision widened: the maths of a map is done in float32 or better."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

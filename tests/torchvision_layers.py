@@ -1,0 +1,48 @@
+"""Torchvision's convolutional classifiers up to about 30 M parameters, and where to look."""
+
+from __future__ import annotations
+
+# The last spatial feature map before the head, decided by reading each network's forward().
+TORCHVISION = {
+    "alexnet": "features.11",
+    "vgg11": "features.19",  # 133 M parameters, as all of this family; see below
+    "resnet18": "layer4",
+    "resnet34": "layer4",
+    "resnet50": "layer4",
+    "resnext50_32x4d": "layer4",
+    "squeezenet1_0": "features",
+    "squeezenet1_1": "features",
+    "densenet121": "features",
+    "densenet161": "features",
+    "densenet169": "features",
+    "densenet201": "features",
+    "inception_v3": "Mixed_7c",
+    "googlenet": "inception5b",
+    "shufflenet_v2_x0_5": "conv5",
+    "shufflenet_v2_x1_0": "conv5",
+    "shufflenet_v2_x1_5": "conv5",
+    "shufflenet_v2_x2_0": "conv5",
+    "mobilenet_v2": "features",
+    "mobilenet_v3_small": "features",
+    "mobilenet_v3_large": "features",
+    "mnasnet0_5": "layers",
+    "mnasnet0_75": "layers",
+    "mnasnet1_0": "layers",
+    "mnasnet1_3": "layers",
+    "efficientnet_b0": "features",
+    "efficientnet_b1": "features",
+    "efficientnet_b2": "features",
+    "efficientnet_b3": "features",
+    "efficientnet_b4": "features",
+    "efficientnet_b5": "features",
+    "efficientnet_v2_s": "features",
+    "regnet_x_400mf": "trunk_output",
+    "regnet_x_800mf": "trunk_output",
+    "regnet_x_1_6gf": "trunk_output",
+    "regnet_x_3_2gf": "trunk_output",
+    "regnet_y_400mf": "trunk_output",
+    "regnet_y_800mf": "trunk_output",
+    "regnet_y_1_6gf": "trunk_output",
+    "regnet_y_3_2gf": "trunk_output",
+    "convnext_tiny": "features",
+}
