@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from seewhy.methods import METHODS
     from seewhy.models.load import LoadedModel, load_model
     from seewhy.models.many_runs import Speed
+    from seewhy.scaling import resize_map
 
 __all__ = [
     "METHODS",
@@ -46,6 +47,7 @@ __all__ = [
     "find_concepts",
     "load_explanation",
     "load_model",
+    "resize_map",
 ]
 
 # Names are fetched when first used: the command line's help and its tab completion would
@@ -70,6 +72,7 @@ _HOME = {
     "find_concepts": "concepts",
     "load_explanation": "explanation",
     "load_model": "models.load",
+    "resize_map": "scaling",
 }
 
 

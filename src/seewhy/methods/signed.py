@@ -1,0 +1,60 @@
+"""What formulas that assume maps from 0 up have to say of a layer whose values are signed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from seewhy.methods.positions import spatial
+
+Note = Callable[[str], None]
+
+_INSTEAD = "take hires-cam, layer-cam or grad-cam, or a layer behind a ReLU"
+
+
+def note_poles(note: Note | None, denominator: Tensor, used: Tensor) -> None:
+    """Where Grad-CAM++'s alpha is no weight.
+
+    2 + g ΣA is at least 2 where a gradient counts (g > 0) and no activation is negative. On a
+    signed layer it may reach 0, where alpha has a pole, and behind it alpha is negative.
+
+    Args:
+        note: takes what is to be said.
+        denominator: alpha's, `(batch, channels, *spatial)`, up to a positive factor.
+        used: where alpha counts, likewise.
+    """
+    if note is None:
+        return
+    beyond = int(((denominator <= 0) & used).sum())
+    if beyond:
+        note(
+            f"alpha, the weight of a gradient in Grad-CAM++, is not defined at {beyond} of "
+            f"{int(used.sum())} positive gradients: the layer's values are signed, and 2 + g ΣA "
+            f"is not above 0 there; {_INSTEAD}"
+        )
+
+
+def note_no_mean(note: Note | None, activations: Tensor, gradients: Tensor, share: Tensor) -> None:
+    """Where XGrad-CAM's weight is no mean of the gradients.
+
+    Σ gA / ΣA is their mean, weighted by the activations, while these have one sign. Where both
+    signs cancel it may be anything: noted where it is beyond every gradient of its channel.
+
+    Args:
+        note: takes what is to be said.
+        activations, gradients: `(batch, channels, *spatial)`.
+        share: Σ gA, `(batch, channels)`.
+    """
+    if note is None:
+        return
+    over = spatial(activations)
+    total, largest = activations.sum(over), gradients.abs().amax(over)
+    signed = (activations.amin(over) < 0) & (activations.amax(over) > 0)
+    beyond = signed & (share.abs() > largest * total.abs())
+    if bool(beyond.any()):
+        note(
+            f"XGrad-CAM's weight is no mean of the gradients in {int(beyond.sum())} of "
+            f"{beyond.numel()} channels: their values have both signs and nearly cancel, and the "
+            f"weight, divided by their sum, is beyond every gradient; {_INSTEAD}"
+        )
