@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from seewhy.methods import METHODS
     from seewhy.models.load import LoadedModel, load_model
     from seewhy.models.many_runs import Speed
+    from seewhy.render.signal import draw_signal
+    from seewhy.render.slices import draw_slices
     from seewhy.scaling import resize_map
 
 __all__ = [
@@ -41,6 +43,8 @@ __all__ = [
     "__version__",
     "attribute",
     "compare",
+    "draw_signal",
+    "draw_slices",
     "evaluate",
     "explain",
     "feature_maps",
@@ -66,6 +70,8 @@ _HOME = {
     "Speed": "models.many_runs",
     "attribute": "attribution",
     "compare": "comparison",
+    "draw_signal": "render.signal",
+    "draw_slices": "render.slices",
     "evaluate": "evaluation",
     "explain": "explainer",
     "feature_maps": "features",
