@@ -34,7 +34,7 @@ def test_the_pole_of_grad_cam_plus_plus_by_hand(name: str) -> None:
     a = rows([-3, 1, 0, 0])
     assert noted(name, a, rows([0.5, 0.9, 0.5, -1])) == []
     (said,) = noted(name, a, rows([0.5, 1, 3, -1]))
-    assert "is not defined at 2 of 3 positive gradients" in said
+    assert "is not defined at 2 of 3 positive gradients: the layer's values are signed" in said
     assert "hires-cam, layer-cam or grad-cam" in said
     # The channel's own gradients meet the channel's own sum.
     assert noted(name, rows([-3, 1], [1, 1]), rows([0.5, 0], [3, 3])) == []

@@ -227,7 +227,7 @@ def weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
 def _alpha(activations: Tensor, gradients: Tensor, note: Note | None) -> Tensor:
     """Equation 19 of Grad-CAM++: g² / (2g² + g³ ΣA), whose squares cancel."""
     denominator = 2 + gradients * activations.sum(spatial(activations), keepdim=True)
-    note_poles(note, denominator, gradients > 0)
+    note_poles(note, denominator, gradients > 0, "the layer's values are signed")
     return torch.where(denominator == 0, 0, 1 / denominator)
 
 
