@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from seewhy.render.signal import draw_signal
     from seewhy.render.slices import draw_slices
     from seewhy.scaling import resize_map
+    from seewhy.tiles import attribute_tiles
 
 __all__ = [
     "METHODS",
@@ -42,6 +43,7 @@ __all__ = [
     "Speed",
     "__version__",
     "attribute",
+    "attribute_tiles",
     "compare",
     "draw_signal",
     "draw_slices",
@@ -69,6 +71,7 @@ _HOME = {
     "SeewhyError": "errors",
     "Speed": "models.many_runs",
     "attribute": "attribution",
+    "attribute_tiles": "tiles",
     "compare": "comparison",
     "draw_signal": "render.signal",
     "draw_slices": "render.slices",
