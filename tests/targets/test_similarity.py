@@ -15,12 +15,14 @@ from hypothesis.extra import numpy as arrays
 from seewhy.errors import TargetError
 from seewhy.targets import (
     Binary,
+    BoxScore,
     ClassScore,
     Finer,
     Predicted,
     Probability,
     Regression,
     Similarity,
+    Token,
     of_probability,
     parse_target,
     resolve,
@@ -102,5 +104,8 @@ def test_which_questions_can_be_asked_of_probabilities() -> None:
     assert of_probability(Probability(1, True)) == Probability(1, True)
     assert of_probability(Finer(0, [1])) == Finer(Probability(0), [Probability(1)])
     assert of_probability(Predicted()) == Probability(Predicted())
+    assert of_probability(Similarity((1, 2))) == Similarity((1, 2))
+    assert of_probability(BoxScore(0, (0, 0, 1, 1))) == BoxScore(0, (0, 0, 1, 1))
+    assert of_probability(Token(1)) == Probability(Token(1))
     assert of_probability(Regression(0)) is None
     assert of_probability(ClassScore(0) + 1) is None

@@ -14,8 +14,6 @@ from seewhy.targets.outputs import as_detections
 
 SAME = 0.7
 """Boxes of one class that overlap by more (IoU) are one object: heads give many of each."""
-NEAR = 1e-4
-"""Coordinates nearer than this share of the box's longer side are taken as the box's own."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,9 @@ class BoxScore(Outcome):
     detection the cosine is 1 or 0 and this is the same, the score being the objectness. Where a
     head scores every class, this reads the class's own score where D-RISE compares all of them.
 
-    The IoU has a kink where a box is the detection itself, and the sign of its gradient there is a
-    matter of rounding: coordinates that near count as equal, so the gradient is the score's alone.
+    The IoU weighs the detections and no gradient runs through it: at a detection's own box it has
+    a kink, where the gradient's sign is a matter of rounding, and elsewhere the gradient of the
+    edges, in pixels, drowns that of the score.
 
     Args:
         index: Number of the class, or its name.
@@ -38,6 +37,7 @@ class BoxScore(Outcome):
     index: int | str
     box: tuple[float, float, float, float]
     label: str | None = field(default=None, compare=False)
+    bounded = True
 
     def __init__(self, index: int | str, box: Sequence[float], label: str | None = None) -> None:
         object.__setattr__(self, "index", class_index(index))
@@ -55,11 +55,9 @@ class BoxScore(Outcome):
 
     def _score(self, outputs: Tensor) -> Tensor:
         found = as_detections(outputs)
-        own = found.new_tensor(self.box)
-        near = NEAR * (own[2:] - own[:2]).max()
-        boxes = torch.where((found[..., :4] - own).abs() <= near, own, found[..., :4])
         scores = found[..., 4 + class_column(self.index, found.shape[2] - 4)]
-        return (overlaps(own, boxes) * scores).max(1).values
+        weights = overlaps(found.new_tensor(self.box), found[..., :4].detach())
+        return (weights * scores).max(1).values
 
     def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:  # noqa: ARG002
         """Its score: a detector's scores are probabilities."""

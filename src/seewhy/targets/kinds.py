@@ -8,7 +8,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -59,6 +59,7 @@ class Target(Choice):
     """Outputs (batch, ...) → scores (batch,), in float32 at least."""
 
     __array_ufunc__ = None  # leaves `numpy number * target` to __rmul__
+    bounded: ClassVar[bool] = False  # whether its scores lie between −1 and 1 as they are
 
     def __call__(self, outputs: Tensor) -> Tensor:
         """Scores (batch,), differentiable.
@@ -511,11 +512,12 @@ def probability_of(target: Target, output_row: Tensor) -> float | None:
 
 
 def of_probability(target: Target) -> Target | None:
-    """The same question asked of probabilities, 0 to 1; None where it has none.
+    """The same question asked of probabilities; None where it has none.
 
-    For methods that weigh versions of a picture by how sure the network is of the target.
+    For methods that weigh versions of a picture by how sure the network is of the target. A box's
+    score and a cosine are weights as they are.
     """
-    if isinstance(target, Probability):
+    if target.bounded or isinstance(target, Probability):
         return target
     if isinstance(target, Finer):
         return target.of_probabilities()

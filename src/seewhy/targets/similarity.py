@@ -26,6 +26,7 @@ class Similarity(Target):
 
     embedding: tuple[float, ...] = field(repr=False)
     name: str = field(default="the embedding", compare=False)
+    bounded = True
 
     def __init__(
         self, embedding: Tensor | np.ndarray | Sequence[float], name: str = "the embedding"
