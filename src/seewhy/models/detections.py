@@ -21,7 +21,8 @@ ROWS, CLASSES = 512, 128
 """A list of detections is padded to a multiple of these. How many are found differs from version
 to version of an image, and a rerun compares its outputs with the first run's."""
 
-Size = tuple[int, int]
+Size = Sequence[int]
+"""Height and width."""
 
 
 def detections(outputs: Any, size: Size | None = None) -> Tensor | None:
