@@ -205,6 +205,57 @@ class TwoTowers(nn.Module):
         return normalize(self.words.weight[index], dim=0)
 
 
+class Answering(nn.Module):
+    """Says which shape is in the half that it is asked about, then a full stop (VQA).
+
+    Called with the picture and a question (batch,), 0 for the left half and 1 for the right;
+    returns logits (batch, positions, vocabulary) of an answer of two tokens.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = features()
+        self.attention = nn.Conv2d(32, 1, 1)
+        self.vocabulary = nn.Linear(32, 2 * len(VOCABULARY))
+
+    def forward(self, x: Tensor, question: Tensor) -> dict[str, Tensor]:
+        seen = self.features(x)
+        right = torch.arange(seen.shape[3]) >= seen.shape[3] // 2
+        asked = right == question.bool()[:, None, None, None]
+        attention = (self.attention(seen) + 10 * asked).flatten(2).softmax(2)
+        answer = self.vocabulary((seen.flatten(2) * attention).sum(2))
+        return {"logits": answer.reshape(len(x), 2, -1)}
+
+
+VOCABULARY = (*NAMES, ".")
+
+
+def two_halves(left: Drawn, right: Drawn) -> Tensor:
+    """Pictures with the left half of some and the right half of others."""
+    half = SIZE // 2
+    return torch.cat((left.pictures[..., :half], right.pictures[..., half:]), 3)
+
+
+def answering() -> nn.Module:
+    """Trained where a half says nothing of the other: they are of different drawings."""
+    torch.manual_seed(0)
+    model = Answering()
+
+    def loss(step: int) -> Tensor:
+        drawn = draw(16, 2 * step), draw(16, 2 * step + 1)
+        question = torch.arange(16) % 2
+        answers = []
+        for i in range(16):
+            boxes = drawn[question[i]].boxes[i]
+            here = (boxes[:, 0] >= SIZE // 2) == bool(question[i])
+            answers.append(DISC if bool(here[0]) else SQUARE)
+        wanted = torch.tensor([(answer, VOCABULARY.index(".")) for answer in answers])
+        logits = model(two_halves(*drawn), question)["logits"]
+        return cross_entropy(logits.flatten(0, 1), wanted.flatten())
+
+    return trained(model, loss, 120)
+
+
 def two_towers() -> TwoTowers:
     torch.manual_seed(0)
     model = TwoTowers()

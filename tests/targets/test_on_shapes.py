@@ -10,10 +10,13 @@ import torch
 from shapes import (
     DISC,
     NAMES,
+    SIZE,
     SQUARE,
+    VOCABULARY,
     CentreDetector,
     Segmenter,
     TwoTowers,
+    answering,
     detector,
     draw,
     prefers,
@@ -25,7 +28,7 @@ from torch import Tensor, nn
 
 import seewhy
 from seewhy.models.outputs import find_logits
-from seewhy.targets import BoxScore, Mask, Region, Similarity
+from seewhy.targets import BoxScore, Mask, Region, Sentence, Similarity, Token
 from seewhy.targets.boxes import detected, overlaps
 
 COUNT = 8
@@ -278,3 +281,29 @@ def test_the_similarity_to_a_picture_falls_on_what_they_share(towers: TwoTowers)
 def test_reruns_of_similarities(towers: TwoTowers) -> None:
     options = {"method": "rise", "masks": 400, "cells": 8}
     assert all_prefer(towers.pictures, lambda _, shape: Similarity(towers.word(shape)), **options)
+
+
+# --- Answers --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def vqa() -> nn.Module:
+    return answering()
+
+
+@pytest.mark.parametrize("of", ["token", "sentence"])
+def test_an_answer_falls_on_the_half_that_was_asked_about(vqa: nn.Module, of: str) -> None:
+    found = []
+    for image in range(COUNT):
+        for half in (0, 1):
+            there = (DRAWN.boxes[image, :, 0] >= SIZE // 2) == bool(half)
+            shape = DISC if there[0] else SQUARE
+            given = {"x": DRAWN.pictures[image : image + 1], "question": torch.tensor([half])}
+            with torch.no_grad():
+                answer = vqa(**given)["logits"][0].argmax(1).tolist()
+            assert answer == [shape, VOCABULARY.index(".")]
+            target = Token(shape, 0) if of == "token" else Sentence(answer)
+            (map_,) = seewhy.attribute(vqa, given, target, method="layer-cam", layer="features")
+            found.append(share_on(map_, DRAWN, image, shape))
+    assert mean(found) > 0.9
+    assert min(found) > 0.6
