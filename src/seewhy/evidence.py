@@ -26,7 +26,15 @@ from seewhy.models.bound import Bound
 from seewhy.models.many_runs import EXACT, ChannelsLast, Speed, many_runs
 from seewhy.models.relu_rules import ReluRule, Rule
 from seewhy.models.rerun import Rerun, in_chunks, rerunning
-from seewhy.models.watch import Layer, Watch, at_least_float32, undisturbed
+from seewhy.models.watch import (
+    CUTS,
+    WITHOUT_GRADIENT,
+    Layer,
+    Watch,
+    at_least_float32,
+    has_gradient,
+    undisturbed,
+)
 from seewhy.models.without_channels import WithoutChannels
 from seewhy.targets import Counterfactual, Finer, Resolved, Target, of_probability, resolve
 
@@ -381,10 +389,11 @@ def _seeing(rule: Rule | None) -> AbstractContextManager[Any]:
 
 
 def _gradient(scores: Tensor, inputs: Tensor, keep_graph: bool = False) -> Tensor:
-    if not scores.requires_grad:
+    if not has_gradient(scores):
         raise MethodError(
-            "the network cuts the gradient between its input and the score (detach, no_grad); "
-            "take a method that looks at a layer behind the cut."
+            f"the network cuts the gradient between its input and the score ({CUTS}); take a "
+            "method that looks at a layer behind the cut, or one that needs no gradient: "
+            f"{WITHOUT_GRADIENT}."
         )
     (found,) = torch.autograd.grad(scores.sum(), inputs, retain_graph=keep_graph, allow_unused=True)
     return torch.zeros_like(inputs) if found is None else found
