@@ -6,11 +6,15 @@
 pictures of anything. A thousand pictures are too few for a transformer to learn to see from labels
 alone, so both learn from seewhy's demo network, which knows ImageNet:
 
-- `pure` (2.7 million weights, 128 × 128 pixels in 8 × 8 patches of 16) sees nothing but pixels.
-  Each of its patch tokens learns to say what the demo network's last stage holds at that place,
-  and its class token what the demo network makes of the whole, and the label.
 - `hybrid` puts three transformer blocks on the frozen demo network's last feature map (256 × 256
   pixels, 8 × 8 positions) and learns from the labels.
+- `pure` (2.7 million weights, 128 × 128 pixels in 8 × 8 patches of 16) sees nothing but pixels.
+  Each of its patch tokens learns to say what the demo network's last stage holds at that place,
+  and its class token what the demo network makes of the whole, cat or dog and 1000 classes.
+
+Half of what they see is mixed from two pictures (CutMix, Yun 2019, as DeiT is trained). On whole
+pictures alone they are soon so sure that in a picture of both animals the one they have settled
+for can go half away without a change of the score: then no map means anything.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from safetensors.torch import load_file, save_file
 from timm.layers import HybridEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, cross_entropy, mse_loss
+from torch.nn.functional import avg_pool2d, cross_entropy, mse_loss, one_hot
 
 import seewhy
 from seewhy import LoadedModel, Preprocess, SeewhyError
@@ -43,7 +47,6 @@ GRID = 8
 CELL, PATCH = 32, 16
 # How large the teacher sees each picture: whole, and near enough for 16 windows of 8 × 8 cells.
 SCALES = (256, 352)
-UNKNOWN = -1
 WIDTH, HEADS = 192, 3
 
 console = Console()
@@ -135,8 +138,12 @@ def lesson(teacher: nn.Module, paths: Sequence[Path], side: int, batch_size: int
 
 def windows(
     lessons: Sequence[Lesson], order: Tensor, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """An epoch: indices, pixels (-1 to 1), and maps of random windows, half of them mirrored."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """An epoch of windows drawn at random, half of them mirrored, every other batch mixed.
+
+    Yields:
+        pixels (-1 to 1), maps, indices (n, 2) of what they are mixed from, and the shares (n, 2).
+    """
 
     def draw(count: int) -> int:
         return int(torch.randint(count, (), generator=generator))
@@ -151,9 +158,27 @@ def windows(
             y, x, side = top * PATCH, left * PATCH, GRID * PATCH
             pixels.append(seen[:, y : y + side, x : x + side])
             maps.append(one.maps[mirrored, index, :, top : top + GRID, left : left + GRID])
+        seen, held = torch.stack(pixels) / 127.5 - 1, torch.stack(maps).float()
+        # A rectangle of cells comes from the next of the batch.
+        inside = torch.zeros(GRID, GRID, dtype=torch.bool)
+        if draw(2):
+            height, width = 2 + draw(GRID - 1), 2 + draw(GRID - 1)
+            top, left = draw(GRID - height + 1), draw(GRID - width + 1)
+            inside[top : top + height, left : left + width] = True
+        cells = inside.repeat_interleave(PATCH, 0).repeat_interleave(PATCH, 1)
+        seen, held = (
+            torch.where(where, whole.roll(-1, 0), whole)
+            for where, whole in ((cells, seen), (inside, held))
+        )
         light = 1 + 0.25 * torch.randn(len(some), 3, 1, 1, generator=generator)
         shade = 0.25 * torch.randn(len(some), 1, 1, 1, generator=generator)
-        yield some, (torch.stack(pixels) / 127.5 - 1) * light + shade, torch.stack(maps).float()
+        share = inside.float().mean()
+        yield (
+            seen * light + shade,
+            held,
+            torch.stack([some, some.roll(-1)], 1),
+            torch.stack([1 - share, share]).expand(len(some), 2),
+        )
 
 
 def optimiser_for(
@@ -169,78 +194,80 @@ def optimiser_for(
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
 
-def train_pure(
-    demo: nn.Module, lessons: Sequence[Lesson], labels: Tensor, epochs: int, batch_size: int = 32
+def train_hybrid(
+    lessons: Sequence[Lesson], labels: Tensor, epochs: int, batch_size: int = 32
 ) -> VisionTransformer:
+    """On the first pictures of the lessons, which have a label."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
+    model = hybrid_vit().train()
+    # The last stage's maps are there already; only what lies behind them runs.
+    trunk = model.patch_embed.backbone.eval()
+    model.patch_embed.backbone = trunk[1:]
+    classes = one_hot(labels).float()
+    steps = epochs * math.ceil(len(labels) / batch_size)
+    optimiser, schedule = optimiser_for(model, 3e-4, steps)
+    for epoch in range(epochs):
+        losses = []
+        order = torch.randperm(len(labels), generator=generator)
+        for _, maps, mixed, shares in windows(lessons, order, batch_size, generator):
+            wanted = (classes[mixed] * shares[..., None]).sum(1)
+            loss = cross_entropy(model(maps), wanted)
+            losses.append(loss.item())
+            step(optimiser, schedule, loss)
+        say(f"hybrid, epoch {epoch + 1}: labels {sum(losses) / len(losses):.3f}")
+    model.patch_embed.backbone = trunk
+    return model.eval()
+
+
+def train_pure(lessons: Sequence[Lesson], epochs: int, batch_size: int = 32) -> VisionTransformer:
+    generator = torch.Generator().manual_seed(0)
+    teacher = seewhy.load_model("demo").module.requires_grad_(False)
+    cat_dog = seewhy.load_model("demo-cat-dog").module.classifier.requires_grad_(False)
+    torch.manual_seed(0)
     model = pure_vit()
-    channels = lessons[0].maps.shape[2]
     # Two readouts that are thrown away afterwards: the teacher's map, and its 1000 classes.
-    place, classes = nn.Linear(WIDTH, channels), nn.Linear(WIDTH, 1000)
+    place, classes = nn.Linear(WIDTH, lessons[0].maps.shape[2]), nn.Linear(WIDTH, 1000)
     flat = lessons[0].maps[0].float().transpose(0, 1).flatten(1)
     mean, spread = (s.view(1, -1, 1, 1) for s in (flat.mean(1), flat.std(1)))
-    steps = epochs * math.ceil(len(labels) / batch_size)
+    count = len(lessons[0].pixels)
+    steps = epochs * math.ceil(count / batch_size)
     optimiser, schedule = optimiser_for(nn.ModuleList([model, place, classes]), 1e-3, steps)
     for epoch in range(epochs):
-        order = torch.randperm(len(labels), generator=generator)
+        order = torch.randperm(count, generator=generator)
         losses = []
-        for some, pixels, maps in windows(lessons, order, batch_size, generator):
-            with torch.no_grad():
-                taught = demo.forward_head(demo.bn2(demo.conv_head(maps))).softmax(1)
+        for pixels, maps, _, _ in windows(lessons, order, batch_size, generator):
+            features = teacher.bn2(teacher.conv_head(maps)).mean((2, 3))
             tokens = model.forward_features(pixels)
             wanted = ((maps - mean) / spread).flatten(2).transpose(1, 2)
-            known = labels[some]
             parts = torch.stack(
                 [
                     mse_loss(place(tokens[:, 1:]), wanted),
-                    0.2 * cross_entropy(classes(tokens[:, 0]), taught),
-                    0.5 * cross_entropy(model.head(tokens[:, 0]), known, ignore_index=UNKNOWN)
-                    if (known != UNKNOWN).any()
-                    else tokens.new_zeros(()),
+                    cross_entropy(classes(tokens[:, 0]), teacher.classifier(features).softmax(1)),
+                    cross_entropy(model.head(tokens[:, 0]), cat_dog(features).softmax(1)),
                 ]
             )
             losses.append(parts.detach())
-            optimiser.zero_grad()
-            parts.sum().backward()
-            optimiser.step()
-            schedule.step()
-        place_loss, taught_loss, label_loss = torch.stack(losses).mean(0).tolist()
-        console.print(
-            f"pure, epoch {epoch + 1}: maps {place_loss:.3f}, teacher {taught_loss:.3f}, "
-            f"labels {label_loss:.3f}",
-            highlight=False,
+            step(optimiser, schedule, parts @ torch.tensor([1, 0.2, 1]))
+        place_loss, class_loss, animal_loss = torch.stack(losses).mean(0).tolist()
+        say(
+            f"pure, epoch {epoch + 1}: maps {place_loss:.3f}, 1000 classes {class_loss:.3f}, "
+            f"cat or dog {animal_loss:.3f}"
         )
     return model.eval()
 
 
-def train_hybrid(
-    lessons: Sequence[Lesson], labels: Tensor, epochs: int, batch_size: int = 32
-) -> VisionTransformer:
-    generator = torch.Generator().manual_seed(0)
-    torch.manual_seed(0)
-    model = hybrid_vit()
-    # The last stage's maps are there already; only what lies behind them runs.
-    trunk = model.patch_embed.backbone
-    model.patch_embed.backbone = trunk[1:].eval()
-    known = (labels != UNKNOWN).nonzero().squeeze(1)
-    steps = epochs * math.ceil(len(known) / batch_size)
-    optimiser, schedule = optimiser_for(model, 3e-4, steps)
-    for epoch in range(epochs):
-        losses = []
-        order = known[torch.randperm(len(known), generator=generator)]
-        model.train()
-        model.patch_embed.backbone.eval()
-        for some, _, maps in windows(lessons, order, batch_size, generator):
-            loss = cross_entropy(model(maps), labels[some], label_smoothing=0.1)
-            losses.append(loss.item())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-        console.print(f"hybrid, epoch {epoch + 1}: labels {sum(losses) / len(losses):.3f}")
-    model.patch_embed.backbone = trunk
-    return model.eval()
+def step(
+    optimiser: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler, loss: Tensor
+) -> None:
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    schedule.step()
+
+
+def say(line: str) -> None:
+    console.print(line, highlight=False, soft_wrap=True)
 
 
 @torch.inference_mode()
@@ -265,11 +292,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         paths, labels = labelled_images(chosen.data / "train")
         more = [path for folder in chosen.more for path in sorted(folder.rglob("*"))]
         more = [path for path in more if path.suffix.lower() in SUFFIXES]
-        paths, labels = paths + more, torch.cat([labels.long(), torch.full((len(more),), UNKNOWN)])
+        paths += more
         chosen.out.mkdir(parents=True, exist_ok=True)
-        demo = seewhy.load_model("demo").module.requires_grad_(False)
         start = time.perf_counter()
-        lessons = [lesson(last_stage(demo), paths, side) for side in SCALES]
+        teacher = last_stage(seewhy.load_model("demo").module)
+        lessons = [lesson(teacher, paths, side) for side in SCALES]
         table = Table("model", "weights", "train", "test", "seconds")
         table.caption = (
             f"{len(paths)} pictures, {len(more)} of them without a label; the teacher's maps took "
@@ -279,10 +306,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not epochs:
                 continue
             start = time.perf_counter()
-            if kind == "pure":
-                model = train_pure(demo, lessons, labels, epochs)
+            if kind == "hybrid":
+                model = train_hybrid(lessons, labels.long(), epochs)
             else:
-                model = train_hybrid(lessons, labels, epochs)
+                model = train_pure(lessons, epochs)
             seconds = time.perf_counter() - start
             save_file(model.state_dict(), chosen.out / f"{kind}.safetensors")
             table.add_row(
