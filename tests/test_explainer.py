@@ -352,7 +352,7 @@ def test_feature_maps_are_drawn_and_bad_requests_told(tmp_path: Path) -> None:
     for asked, says in (
         ({"sort": "size"}, "choose one of index"),
         ({"top": 0}, "at least 1"),
-        ({"layer": "head"}, "feature maps need"),
+        ({"layer": "head"}, "a map needs"),
         ({"layer": "*"}, "names 3 layers"),
         ({"sort": "contribution", "target": "top2"}, "one target"),
     ):
