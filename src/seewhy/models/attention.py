@@ -65,7 +65,8 @@ class Attending(TorchFunctionMode):
             return self._multi_head(*args, **kwargs)
         outputs = func(*args, **kwargs)
         name = getattr(func, "__name__", "").split(".")[0]
-        if name == "softmax" and "out" not in kwargs and _is_attention(outputs, args, kwargs):
+        softmax = name in ("softmax", "special_softmax") and "out" not in kwargs
+        if softmax and _is_attention(outputs, args, kwargs):
             return self._shown(outputs)
         return outputs
 
