@@ -65,6 +65,24 @@ def attention_rollout(
     return [sum(read[q] * matrix[q][k] for q in range(tokens)) for k in range(tokens)]
 
 
+def attention_relevance(
+    attentions: list[list[Matrix]], gradients: list[list[Matrix]], read: list[float]
+) -> list[float]:
+    """Chefer 2021 (ICCV), eq. 5-6: R = I, then R + E_h((grad A * A)+) R; what is read, less I."""
+    tokens = len(read)
+    result = [[float(q == k) for k in range(tokens)] for q in range(tokens)]
+    for heads, slopes in zip(attentions, gradients, strict=True):
+        positive = [
+            [[max(0.0, a * g) for a, g in zip(row, slope, strict=True)] for row, slope in rows]
+            for rows in (
+                zip(head, one, strict=True) for head, one in zip(heads, slopes, strict=True)
+            )
+        ]
+        added = product(fused(positive, "mean"), result)
+        result = [[result[q][k] + added[q][k] for k in range(tokens)] for q in range(tokens)]
+    return [sum(read[q] * result[q][k] for q in range(tokens)) - read[k] for k in range(tokens)]
+
+
 def legrad(gradients: list[list[Matrix]]) -> list[float]:
     """Bousselham 2025: (ds/dA)+ averaged over heads and queries, then over blocks."""
     keys = len(gradients[0][0][0])

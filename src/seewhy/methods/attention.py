@@ -64,8 +64,30 @@ def attention_rollout(
     return relevance[:, 0]
 
 
+def attention_relevance(
+    attentions: Sequence[Tensor], attention_gradients: Sequence[Tensor], tokens_read: Tensor
+) -> Tensor:
+    """Attention times its gradient, the positive part, followed through all blocks (Chefer 2021).
+
+    The rule of "Generic Attention-model Explainability" for self-attention, R ← R + (∇A ⊙ A)⁺ R
+    from R = I, averaged over heads. What a token brings as itself (the I) is left out: nothing
+    where a class token is read, and a constant where all tokens are.
+
+    Args:
+        attentions: see above.
+        attention_gradients: of the score, of the same shapes.
+        tokens_read: `(batch, tokens)`, how much the head reads of each token.
+    """
+    relevance = tokens_read[:, None]
+    for attention, gradient in zip(
+        reversed(attentions), reversed(attention_gradients), strict=True
+    ):
+        relevance = relevance + relevance @ (gradient * attention).relu().mean(1)
+    return relevance[:, 0] - tokens_read
+
+
 def legrad(
-    attention_gradients: Callable[..., list[Tensor]],
+    blockwise_gradients: Callable[..., list[Tensor]],
     *,
     tokens: Literal["own", "mean"] = "own",
     blocks: int = 0,
@@ -78,7 +100,8 @@ def legrad(
     (`tokens="mean"`), looks at the last two blocks (`blocks=2`) and scales the map to 0..1.
 
     Args:
-        attention_gradients: gives the gradients for each block `(batch, heads, queries, keys)`.
+        blockwise_gradients: gives for each block the gradient of the score that the head makes of
+            its tokens, by its attention, `(batch, heads, queries, keys)`.
         tokens: what the head reads: its own choice of tokens, or their mean.
         blocks: how many of the last blocks count; 0: all.
 
@@ -87,7 +110,7 @@ def legrad(
     """
     if tokens not in ("own", "mean"):
         raise MethodError(f"tokens={tokens!r} is not one of own, mean.")
-    gradients = attention_gradients(mean=tokens == "mean")
+    gradients = blockwise_gradients(mean=tokens == "mean")
     if not 0 <= blocks <= len(gradients):
         raise MethodError(f"blocks={blocks} came, and the network has {len(gradients)}.")
     of_blocks = [one.relu().mean((1, 2)) for one in gradients[-blocks:]]

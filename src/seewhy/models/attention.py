@@ -1,148 +1,30 @@
-"""Attention as it is computed, with nothing swapped in the module tree.
+"""The attentions among a picture's tokens, and what they do for a score.
 
-Every attention of this thread is seen as it is called, fused or not: as
-`scaled_dot_product_attention`, inside `nn.MultiheadAttention`, or as a softmax over the last of
-`(batch, heads, queries, keys)`. While it is looked at, a fused one is computed openly, so that its
-probabilities exist. What cannot be seen: attention inside TorchScript, compiled code, a custom
-`autograd.Function` or kernels from outside torch (xformers, flash-attn).
-
-`find_attention` tells which of them run among a picture's tokens, `attend` gives those, and how
-they change a score. There the head is put behind every block: the tokens of all blocks are laid
-along the batch where the last one ends, so that one run of the tail reads them all; and each block
-starts from tokens without a history, so that one backward pass gives each block's own gradient.
+`find_attention` tells which attentions of a network those are, and which modules hand the tokens
+on behind them; `attend` runs it and gives them with their gradients. There the head can be put
+behind every block: the tokens of all blocks are laid along the batch where the last one ends, so
+that one run of the tail reads them all; and each block starts from tokens without a history, so
+that one backward pass gives each block's own gradient.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
 
 from seewhy.errors import MethodError
+from seewhy.models.attending import Attending
+from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import replace_tensor, tensors_in
 from seewhy.models.watch import at_least_float32, hooked, modules_of, undisturbed
 
-See = Callable[[Tensor, torch.Size], None]
-"""Shown the probabilities of an attention, and their shape `(..., heads, queries, keys)`."""
-
 INSTEAD = "take grad-cam, which looks at a layer and needs no attention."
-
-
-class Attending(TorchFunctionMode):
-    """Shows `see` the probabilities of every attention, in the order of the calls.
-
-    Those of `nn.MultiheadAttention` are shown as torch has them, `(batch * heads, queries, keys)`.
-
-    Args:
-        see: what is shown them.
-        differentiate: every attention is a new beginning for autograd, which is on from there: what
-            is shown are leaves (of `nn.MultiheadAttention`: computed from leaves).
-    """
-
-    def __init__(self, see: See, *, differentiate: bool) -> None:
-        super().__init__()
-        self._see, self._differentiate = see, differentiate
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        """Called by torch in place of `func`, with this mode switched off meanwhile."""
-        kwargs = kwargs or {}
-        if func is scaled_dot_product_attention:
-            return self._scaled_dot_product(*args, **kwargs)
-        if func is multi_head_attention_forward:
-            return self._multi_head(*args, **kwargs)
-        outputs = func(*args, **kwargs)
-        name = getattr(func, "__name__", "").split(".")[0]
-        softmax = name in ("softmax", "special_softmax") and "out" not in kwargs
-        if softmax and _is_attention(outputs, args, kwargs):
-            return self._shown(outputs)
-        return outputs
-
-    def _shown(self, probabilities: Tensor) -> Tensor:
-        """What runs on in their place."""
-        if not self._differentiate:
-            self._see(probabilities, probabilities.shape)
-            return probabilities
-        torch.set_grad_enabled(True)  # until whoever switched it off ends
-        leaf = probabilities.detach().requires_grad_()
-        self._see(leaf, leaf.shape)
-        return leaf.clone()  # what is done to it in place changes it alone
-
-    def _scaled_dot_product(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> Tensor:
-        """What torch computes in one kernel, in float32 or better up to the probabilities."""
-        if enable_gqa:
-            key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
-            value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
-        scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
-        # Scaled first: in half precision (under autocast) the product may be too large otherwise.
-        logits = at_least_float32(at_least_float32(query) * scale @ at_least_float32(key).mT)
-        if is_causal:
-            attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            logits = logits.masked_fill(~attn_mask, -math.inf)
-        elif attn_mask is not None:
-            logits = logits + attn_mask
-        nowhere = None if attn_mask is None else (logits == -math.inf).all(-1, keepdim=True)
-        if nowhere is not None:  # a query that may look at no key gets zeros, as from the kernel
-            logits = logits.masked_fill(nowhere, 0)
-        probabilities = logits.softmax(-1)
-        if nowhere is not None:
-            probabilities = probabilities.masked_fill(nowhere, 0)
-        probabilities = self._shown(probabilities).to(value.dtype)
-        if dropout_p > 0:
-            probabilities = torch.dropout(probabilities, dropout_p, True)
-        return probabilities @ value
-
-    def _multi_head(
-        self, query: Tensor, key: Tensor, value: Tensor, *others: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor | None]:
-        """By torch's own function, which gives the probabilities where they are asked for."""
-        if self._differentiate:
-            torch.set_grad_enabled(True)
-            # Once each: torch looks whether they are the same tensor.
-            once = {id(one): one.detach().requires_grad_() for one in (query, key, value)}
-            query, key, value = once[id(query)], once[id(key)], once[id(value)]
-        asked = {**kwargs, "need_weights": True, "average_attn_weights": False}
-        outputs, weights = multi_head_attention_forward(query, key, value, *others, **asked)
-        assert weights is not None
-        # What comes back is a view of what was multiplied with the values.
-        self._see(weights if weights._base is None else weights._base, weights.shape)
-        if not kwargs["need_weights"]:
-            return outputs, None
-        return outputs, weights.mean(-3) if kwargs["average_attn_weights"] else weights
-
-
-def _is_attention(outputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a softmax is over the last axis of `([batch, [windows,]] heads, queries, keys)`."""
-    dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-    return (
-        isinstance(outputs, Tensor)
-        and outputs.ndim in (3, 4, 5)
-        and dim in (-1, outputs.ndim - 1)
-        and outputs.shape[-1] > 1
-    )
 
 
 # --- Which attentions are the picture's, and which blocks hand the tokens on ---------------------
@@ -180,8 +62,14 @@ class Layout:
         return given.mean(self.tokens, keepdim=True).expand_as(given)
 
 
-# Tokens behind the batch and before it; maps of them with their channels last and first.
-LAYOUTS = (Layout(0, (1,)), Layout(1, (0,)), Layout(0, (1, 2)), Layout(0, (2, 3)))
+LAYOUTS = (
+    Layout(0, (1,)),  # tokens behind the batch
+    Layout(1, (0,)),  # and before it
+    Layout(0, (1, 2)),  # maps with their channels last
+    Layout(0, (2, 3)),  # and first
+    Layout(0, (1, 2, 3)),  # volumes
+    Layout(0, (2, 3, 4)),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +81,7 @@ class AttentionPath:
         pooling: the number of the one behind them with which the head pools the tokens, if any.
         total: how many attentions a run has.
         tokens: how many tokens there are, class and register tokens with them.
+        grid: how they lie on the picture.
         blocks: for each, the module that gives the tokens on behind it.
         whole: whether each of these modules gets exactly what the last one gave.
         layout: how the tokens lie in what the blocks give.
@@ -202,6 +91,7 @@ class AttentionPath:
     pooling: int | None
     total: int
     tokens: int
+    grid: Grid
     blocks: tuple[nn.Module, ...]
     whole: bool
     layout: Layout
@@ -244,6 +134,7 @@ def find_attention(model: nn.Module, image: Tensor) -> AttentionPath:
     met: list[_Met] = []
     open_calls: list[_Call] = []
     reaching: set[Any] = set()
+    sizes: dict[tuple[int, ...], None] = {}
     thread = threading.get_ident()
 
     def see(probabilities: Tensor, shape: torch.Size) -> None:
@@ -264,6 +155,8 @@ def find_attention(model: nn.Module, image: Tensor) -> AttentionPath:
             while (call := open_calls.pop()).module is not module:
                 pass  # a call that ended in an error, which the model has caught
             call.outputs = outputs
+            shapes = [tuple(one.shape) for _, one in tensors_in(outputs) if one.ndim == image.ndim]
+            sizes.update({shape[2:]: None for shape in shapes})
 
     modules = modules_of(model)
     with (
@@ -275,6 +168,12 @@ def find_attention(model: nn.Module, image: Tensor) -> AttentionPath:
         model(image.clone())
     calls, pooling = _among_tokens(met)
     tokens = met[calls[0]].shape[0]
+    grid = find_grid((1, tokens, 1), image.shape, known=tuple(sizes))
+    if grid is None:
+        raise MethodError(
+            f"this network's attention is among {tokens} tokens that cannot be laid on a picture "
+            f"of {tuple(image.shape)}; {INSTEAD}"
+        )
     blocks = [_block(met[number].calls, number, tokens) for number in calls]
     hands_on = [
         _hands_on(call, layout, met[number].calls, tokens)
@@ -285,6 +184,7 @@ def find_attention(model: nn.Module, image: Tensor) -> AttentionPath:
         pooling=pooling,
         total=len(met),
         tokens=tokens,
+        grid=grid,
         blocks=tuple(call.module for call, _ in blocks),
         whole=all(hands_on) and len({layout for _, layout in blocks}) == 1,
         layout=blocks[-1][1],
@@ -362,33 +262,38 @@ def _reaches(probabilities: Tensor, image: Tensor, reaching: set[Any]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """The attentions of one run, and the head behind every block.
+    """The attentions of one run; made by `attend`.
 
     Attributes:
         attentions: for each block `(batch, heads, tokens, tokens)`, detached, float32 or better.
-        pooling: `(blocks * batch, heads, queries, tokens)` where the head pools by attention.
-        outputs: what the model gave, of `(blocks * batch, ...)`: the first block's rows first.
+        outputs: what the model gave; with the head behind every block of `(blocks * batch, ...)`,
+            the first block's rows first.
     """
 
     attentions: list[Tensor]
-    pooling: Tensor | None
     outputs: Any
-    _differentiated: list[Tensor]
+    _by: list[Tensor]
+    _pooling: Tensor | None
     _read: Tensor
     _layout: Layout
+    _copies: bool
 
     def gradients(self, scores: Tensor, *, keep_graph: bool = False) -> list[Tensor]:
-        """For each block, what the sum of `scores` changes by with the attention in that block.
+        """For each block, how the sum of `scores` changes with the attention.
 
-        Where the head pools by attention it is that attention, reading that block's tokens.
+        With the head behind every block, of each block's own outputs by its own attention; where
+        the head pools by attention by that one, as it reads the block's tokens.
 
         Returns:
-            For each block `(batch, heads, queries, tokens)`.
+            For each block `(batch, heads, queries, tokens)`, float32 or better.
         """
-        found = _gradients(scores, self._differentiated, keep_graph)
-        if self.pooling is not None:
-            return list(found[0].reshape(self.pooling.shape).chunk(len(self.attentions)))
-        return [one.reshape(a.shape) for one, a in zip(found, self.attentions, strict=True)]
+        blocks, batch = len(self.attentions), len(self.attentions[0])
+        found = _gradients(scores, self._by, keep_graph)
+        if len(found) < blocks:  # by the head's
+            found = list(found[0].chunk(blocks))
+        elif self._copies:
+            found = [one.chunk(blocks)[block] for block, one in enumerate(found)]
+        return [one.reshape(batch, -1, *one.shape[-2:]) for one in found]
 
     def read(self, scores: Tensor, *, keep_graph: bool = False) -> Tensor:
         """How much the head reads of each of the last block's tokens, `(batch, tokens)`; sum 1.
@@ -398,8 +303,8 @@ class Attended:
         it depends on none (a head of zeros).
         """
         batch = len(self.attentions[0])
-        if self.pooling is not None:
-            return self.pooling[-batch:].mean((1, 2))
+        if self._pooling is not None:
+            return self._pooling[-batch:].mean((1, 2))
         (found,) = _gradients(scores, [self._read], keep_graph)
         read = self._layout.by_token(found)[-batch:].ne(0).any(2)
         read = (read | ~read.any(1, keepdim=True)).float()
@@ -407,16 +312,25 @@ class Attended:
 
 
 def attend(
-    model: nn.Module, inputs: Tensor, path: AttentionPath, *, every: bool, mean: bool = False
+    model: nn.Module,
+    inputs: Tensor,
+    path: AttentionPath,
+    *,
+    every: bool,
+    mean: bool = False,
+    copies: bool = False,
 ) -> Attended:
-    """Run `model` and see its attentions, with the head behind every block or behind the last.
+    """Run `model` and see its attentions.
 
     Args:
         model: any eager module.
         inputs: `(batch, channels, height, width)`.
         path: what `find_attention` gave.
-        every: whether the head reads the tokens of every block, or, as ever, of the last.
-        mean: whether it reads the mean of a block's tokens in the place of each.
+        every: puts the head behind every block, which then starts from tokens without a history;
+            otherwise the network runs as it is.
+        mean: whether the head reads the mean of a block's tokens in the place of each.
+        copies: whether the pictures come once for each block from the beginning, for a head that
+            puts them beside something else of each picture; otherwise from the last block on.
 
     Raises:
         MethodError: if the network takes another course than it did, or hands its tokens on in
@@ -428,11 +342,13 @@ def attend(
             "the head cannot be put behind every block; take attention-rollout, or grad-cam, which "
             "looks at a layer."
         )
-    batch = len(inputs)
+    batch, blocks = len(inputs), len(path.blocks)
+    copies = copies and every
+    rows = batch * blocks if copies else batch
     numbers = {*path.calls, path.pooling}
     seen: list[Tensor] = []
     given: list[Tensor] = []
-    joined: list[Tensor] = []
+    read: list[Tensor] = []
     met = 0
     thread = threading.get_ident()
 
@@ -444,20 +360,19 @@ def attend(
 
     def after(module: nn.Module, args: Any, outputs: Any) -> Any:  # noqa: ARG001
         block = len(given)
-        if threading.get_ident() != thread or block == len(path.blocks) or len(seen) == block:
+        if threading.get_ident() != thread or block == blocks or len(seen) == block:
             return None
-        found = path.layout.find(outputs, batch, path.tokens)
+        found = path.layout.find(outputs, rows, path.tokens)
         if module is not path.blocks[block] or found is None:
             return None
         where, tokens = found
-        given.append(tokens)
-        if len(given) < len(path.blocks):
+        own = tokens.chunk(blocks, path.layout.batch)[block] if copies else tokens
+        given.append(path.layout.mean(own) if mean else own)
+        if len(given) < blocks:
             # A clone, as the next block may write into what it gets.
-            return replace_tensor(outputs, where, tokens.detach().clone())
-        behind = given if every else given[-1:]
-        behind = [path.layout.mean(one) for one in behind] if mean else behind
-        joined.append(torch.cat(behind, path.layout.batch))
-        return replace_tensor(outputs, where, joined[0])
+            return replace_tensor(outputs, where, tokens.detach().clone()) if every else None
+        read.append(torch.cat(given if every else given[-1:], path.layout.batch))
+        return replace_tensor(outputs, where, read[0].clone())
 
     hooks = [(module, after) for module in dict.fromkeys(path.blocks)]
     with (
@@ -466,25 +381,26 @@ def attend(
         hooked(hooks),
         Attending(see, differentiate=True),
     ):
-        outputs = model(inputs.clone())
-    if met != path.total or len(given) != len(path.blocks):
+        outputs = model(inputs.repeat(rows // batch, *(1 for _ in inputs.shape[1:])))
+    if met != path.total or len(given) != blocks:
         raise MethodError(
             f"the network takes another course with these inputs: {met} attentions where there "
             f"were {path.total} for the first image alone; {INSTEAD}"
         )
-    blocks = len(path.blocks)
-    rows = blocks * batch if every else batch
-    found = [one.reshape(batch, -1, *one.shape[-2:]) for one in seen[:blocks]]
-    pooling = None if path.pooling is None else seen[blocks]
-    if pooling is not None:
-        pooling = pooling.detach().reshape(rows, -1, *pooling.shape[-2:])
+    of_blocks, of_head = seen[:blocks], seen[blocks:]
+    pooling = None
+    if of_head:
+        pooling = at_least_float32(of_head[0].detach())
+        pooling = pooling.reshape(blocks * batch if every else batch, -1, *pooling.shape[-2:])
+    shown = [at_least_float32(one.detach()) for one in of_blocks]
     return Attended(
-        attentions=[at_least_float32(one.detach()) for one in found],
-        pooling=None if pooling is None else at_least_float32(pooling),
+        attentions=[one.reshape(rows, -1, *one.shape[-2:])[:batch] for one in shown],
         outputs=outputs,
-        _differentiated=seen[:blocks] if path.pooling is None else seen[blocks:],
-        _read=joined[0],
+        _by=of_head if every and of_head else of_blocks,
+        _pooling=pooling,
+        _read=read[0],
         _layout=path.layout,
+        _copies=copies,
     )
 
 
@@ -495,7 +411,7 @@ def _gradients(scores: Tensor, tensors: list[Tensor], keep_graph: bool) -> list[
             "argmax, inference_mode); take a method that needs no gradient, such as recipro-cam."
         )
     # Below 6e-5 float16 loses digits, and gradients of a mean over tokens lie there.
-    scale = 1024.0 if any(one.dtype == torch.float16 for one in tensors) else 1.0
+    scale = 1024.0  # a power of two, so no other type loses one by it
     found = torch.autograd.grad(
         scores.sum() * scale, tensors, retain_graph=keep_graph, allow_unused=True
     )

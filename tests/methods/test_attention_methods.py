@@ -10,7 +10,7 @@ from reference import attention as reference
 from torch import Tensor
 
 from seewhy.errors import MethodError
-from seewhy.methods.attention import attention_rollout, legrad
+from seewhy.methods.attention import attention_relevance, attention_rollout, legrad
 
 
 def attentions(blocks: int, batch: int, heads: int, tokens: int, seed: int) -> list[Tensor]:
@@ -60,6 +60,21 @@ def test_legrad_is_the_papers_loop(case: tuple[int, int, int, int, int]) -> None
         torch.testing.assert_close(ours[image], torch.tensor(wanted, dtype=torch.float64))
 
 
+@settings(max_examples=20, deadline=None)
+@given(cases)
+def test_relevance_is_the_papers_loop(case: tuple[int, int, int, int, int]) -> None:
+    found = attentions(*case)
+    gradients = [torch.randn(one.shape, dtype=torch.float64) for one in found]
+    read = torch.rand(len(found[0]), found[0].shape[-1], dtype=torch.float64)
+    ours = attention_relevance(found, gradients, read)
+    for image in range(len(ours)):
+        wanted = reference.attention_relevance(
+            *([one[image].tolist() for one in some] for some in (found, gradients)),
+            read[image].tolist(),
+        )
+        torch.testing.assert_close(ours[image], torch.tensor(wanted, dtype=torch.float64))
+
+
 def test_rollout_by_hand() -> None:
     """One head, three tokens, two blocks; the class token first.
 
@@ -77,6 +92,26 @@ def test_legrad_by_hand() -> None:
     """One head, three tokens: positive parts (0 2 1), (0 0 0), (0 1 5) over three queries."""
     gradients = torch.tensor([[0.0, 2, 1], [-1, -2, -3], [-9, 1, 5]])[None, None]
     torch.testing.assert_close(legrad(lambda mean: [gradients]), torch.tensor([[0.0, 1, 2]]))
+
+
+def test_relevance_by_hand() -> None:
+    """One head, three tokens, the class token read; two blocks.
+
+    Attention times gradient: block 1 has rows (0 0 0), (0 0 4), (0 0 0), block 2 (0 ½ 1), ....
+    Directly the class token gets (0 ½ 1), and through the second token ½ · 4 more of the third.
+    """
+    half = torch.full((1, 1, 3, 3), 0.5)
+    first = torch.tensor([[0.0, -9, 0], [0, 0, 8], [0, 0, -1]])[None, None]
+    second = torch.tensor([[0.0, 1, 2], [3, 0, 0], [0, 0, 0]])[None, None]
+    found = attention_relevance([half, half], [first, second], torch.eye(3)[:1])
+    assert found.tolist() == [[0.0, 0.5, 3.0]]
+
+
+def test_relevance_without_positive_gradients_is_nothing() -> None:
+    found = attentions(3, 2, 2, 5, 0)
+    gradients = [-torch.rand_like(one) for one in found]
+    read = class_token(2, 5)
+    assert not attention_relevance(found, gradients, read).any()
 
 
 def test_rollout_of_identity_attentions_is_the_identity() -> None:
