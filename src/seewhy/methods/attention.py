@@ -55,13 +55,13 @@ def attention_rollout(
             f"discard={discard} and residual={residual} came; shares are wanted: discard from 0 to "
             "below 1, residual from 0 to 1."
         )
-    relevance = tokens_read[:, None]
+    relevance = tokens_read
     for attention in reversed(attentions):
         fused = _without_weakest(HEAD_FUSIONS[head_fusion](attention), discard)
         handed_on = (1 - residual) * fused + residual * torch.eye(len(fused[0])).to(fused)
         total = handed_on.sum(-1, keepdim=True)  # 0 where all was discarded, and nothing is left
-        relevance = relevance @ torch.where(total > 0, handed_on / total, 0)
-    return relevance[:, 0]
+        relevance = _through(torch.where(total > 0, handed_on / total, 0), relevance)
+    return relevance
 
 
 def attention_relevance(
@@ -78,12 +78,11 @@ def attention_relevance(
         attention_gradients: of the score, of the same shapes.
         tokens_read: `(batch, tokens)`, how much the head reads of each token.
     """
-    relevance = tokens_read[:, None]
-    for attention, gradient in zip(
-        reversed(attentions), reversed(attention_gradients), strict=True
-    ):
-        relevance = relevance + relevance @ (gradient * attention).relu().mean(1)
-    return relevance[:, 0] - tokens_read
+    relevance = tokens_read
+    pairs = zip(reversed(attentions), reversed(attention_gradients), strict=True)
+    for attention, gradient in pairs:
+        relevance = relevance + _through((gradient * attention).relu().mean(1), relevance)
+    return relevance - tokens_read
 
 
 def legrad(
@@ -115,6 +114,11 @@ def legrad(
         raise MethodError(f"blocks={blocks} came, and the network has {len(gradients)}.")
     of_blocks = [one.relu().mean((1, 2)) for one in gradients[-blocks:]]
     return torch.stack(of_blocks).mean(0)
+
+
+def _through(matrix: Tensor, relevance: Tensor) -> Tensor:
+    """`(batch, keys)` from the relevance of the queries; not `@`, which autocast would round."""
+    return (relevance[:, :, None] * matrix).sum(1)
 
 
 def _without_weakest(attention: Tensor, share: float) -> Tensor:
