@@ -69,17 +69,49 @@ def test_swins_own_permutation_to_channels_first_is_proposed() -> None:
     assert str(propose_layer(build("swin_t"), inputs).layer) == "permute"
 
 
-def test_a_patch_embedding_is_not_proposed() -> None:
-    inputs = torch.empty(1, 3, 224, 224, device="meta")
-    with pytest.raises(LayerError, match=r"'conv_proj' .* followed by layers on tokens"):
-        propose_layer(build("vit_b_32"), inputs)
+def test_a_class_token_leaves_the_block_before_the_last() -> None:
+    """Of what the last block gives, only the class token is read: the others have no gradient."""
+    models = pytest.importorskip("torchvision.models")
+    model = models.VisionTransformer(32, 8, 3, 2, 16, 32, num_classes=5)
+    nn.init.normal_(model.heads.head.weight)
+    proposal = propose_layer(model, torch.randn(1, 3, 32, 32))
+    assert str(proposal.layer) == "encoder.layers.encoder_layer_1"
+    assert "16 channels of 4×4, 1 class or register token set aside" in proposal.reason
+    assert "'encoder.layers.encoder_layer_2' gives" in proposal.reason
 
 
-def test_maps_with_channels_last_are_not_taken_for_channels_first() -> None:
+def test_a_head_that_is_still_zero_is_told() -> None:
+    models = pytest.importorskip("torchvision.models")
+    model = models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5)
+    nn.init.zeros_(model.heads.head.weight)
+    with pytest.raises(LayerError, match="is the head still zero"):
+        propose_layer(model, torch.randn(1, 3, 32, 32))
+
+
+def test_tokens_that_do_not_lie_on_the_picture_are_not_passed_over() -> None:
+    class Shuffled(nn.Module):
+        """Fifteen of sixteen positions go on as tokens."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 6, 2, 2)
+            self.mix = nn.Linear(6, 6)
+            self.head = nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.patches(x).flatten(2).mT[:, :15]
+            return self.head(self.mix(tokens).mean(1))
+
+    with pytest.raises(LayerError, match=r"'patches' .* followed by layers on tokens"):
+        propose_layer(Shuffled(), torch.randn(1, 3, 8, 8))
+
+
+def test_maps_with_channels_last_are_proposed_as_they_lie() -> None:
     timm = pytest.importorskip("timm")
     model = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)
-    with pytest.raises(LayerError, match="tokens"):
-        propose_layer(model, torch.randn(1, 3, 224, 224))
+    proposal = propose_layer(model, torch.randn(1, 3, 224, 224))
+    assert str(proposal.layer) == "norm"
+    assert "768 channels of 7×7" in proposal.reason
 
 
 def network(**layers: nn.Module) -> nn.Sequential:

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from seewhy.errors import MethodError, ModelError
 from seewhy.evidence import LAYER, ONE_IMAGE, PIXELS, TAIL, WHOLE, Evidence
-from seewhy.layers import LayerSpec, find_layers, propose_layer
+from seewhy.layers import LayerSpec, beside_maps, find_layers, propose_layer
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
+from seewhy.models.bound import Bound, bind
 from seewhy.models.load import LoadedModel
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
@@ -32,13 +33,15 @@ EVIDENCE = (*LAYER, *PIXELS, *ONE_IMAGE)
 
 def attribute(
     model: nn.Module | LoadedModel,
-    inputs: Tensor,
+    inputs: Any,
     target: Any = None,
     *,
     method: Method = "grad-cam",
     layer: LayerSpec | None = None,
     fuse: str | None = None,
     output: OutputSelector | None = None,
+    picture: str | int | None = None,
+    shared: Sequence[str | int] = (),
     speed: Speed = EXACT,
     **options: Any,
 ) -> Tensor | list[Tensor]:
@@ -46,8 +49,10 @@ def attribute(
 
     Args:
         model: a module, or what `load_model` gave. It comes back exactly as it was.
-        inputs: prepared images `(batch, channels, height, width)`; moved to the model's device
-            and floating type.
+        inputs: prepared images `(batch, channels, height, width)`, signals `(batch, channels,
+            length)` or volumes and videos with three axes (a video's channels may also be the
+            third axis); or all that the model is called with, a tuple or a mapping. Moved to the
+            model's device and floating type.
         target: what to explain: None (the predicted class), a class index or name, `"top5"`, a
             `Target`, a function of the logits, a list (one for each image), or a tuple (several
             for every image). See `seewhy.targets`.
@@ -55,21 +60,24 @@ def attribute(
         layer: a name, a module, a wildcard or a list; None proposes the last feature map.
         fuse: makes one map of several layers': `"mean"`, `"max"` or `"scaled-max"`.
         output: where the logits are, for a model that returns more than one tensor.
+        picture: on which of several inputs the maps lie, by number or name, where more than one
+            could be meant.
+        shared: inputs that belong to all images together, where there are as many as images.
         speed: in which precision, and whether compiled, the network runs for methods that run it
             many times: `Speed("bf16", compiled=True)`. A warning says how well that agrees.
         options: the method's own (`seewhy methods` lists them).
 
     Returns:
-        `(batch, height, width)` at the layer's resolution, float32, signed where the method is;
-        `(batch, targets, height, width)` for several targets an image. For several layers
-        without `fuse`, a list with one such tensor a layer.
+        `(batch, height, width)` at the layer's resolution (or one or three axes, as the inputs),
+        float32, signed where the method is; `(batch, targets, height, width)` for several targets
+        an image. For several layers without `fuse`, a list with one such tensor a layer.
 
     Raises:
         LayerError, TargetError, MethodError, ModelError: each with what to do about it.
     """
     made = run(
         model, inputs, target, methods=[method], layer=layer, fuse=fuse, output=output,
-        speed=speed, options=options,
+        picture=picture, shared=shared, speed=speed, options=options,
     )  # fmt: skip
     maps = [one if made.targets.several else one[:, 0] for one in made.maps[0]]
     return maps[0] if len(maps) == 1 and (fuse is not None or not _several_layers(layer)) else maps
@@ -99,7 +107,7 @@ class Attribution:
 
 def run(
     model: nn.Module | LoadedModel,
-    inputs: Tensor,
+    inputs: Any,
     target: Any,
     *,
     methods: Sequence[Method],
@@ -107,6 +115,8 @@ def run(
     fuse: str | None,
     output: OutputSelector | None,
     options: dict[str, Any],
+    picture: str | int | None = None,
+    shared: Sequence[str | int] = (),
     speed: Speed = EXACT,
     labels: Sequence[str] | None = None,
 ) -> Attribution:
@@ -128,10 +138,10 @@ def run(
                     f"fuse= makes one map of several layers', and {one.name} looks at the input."
                 )
     needs = {name for one in chosen for name in one.needs}
-    inputs = to_model(model, inputs)
+    bound, inputs = bind(model, inputs, picture=picture, shared=shared, output=output)
     layers: list[Layer] = []
     if any(one.looks_at_layer for one in chosen):
-        layers = _layers(model, inputs, layer)
+        layers = _layers(bound, inputs, layer)
     by_method: dict[int, list[tuple[Tensor, tuple[str, ...]]]] = {}
     differentiate = bool(needs & {"gradients", "noisy_gradients", "curvature"})
     linear = "class_weights" in needs
@@ -139,15 +149,14 @@ def run(
     with ExitStack() as stack:
         first: Watch | Rerun
         if alone and needs & set(TAIL):  # the run that the reruns set out from is enough
-            first = stack.enter_context(rerunning(model, layers[0], inputs))
+            first = stack.enter_context(rerunning(bound, layers[0], inputs))
         else:
             first = stack.enter_context(
-                watch(model, layers, differentiate=differentiate, linear=linear)
+                watch(bound, layers, differentiate=differentiate, linear=linear)
             )
         evidence = Evidence(
-            model, inputs, layers, first, target,
-            labels=labels, output=output, needs=needs, speed=speed,
-        )  # fmt: skip
+            bound, inputs, layers, first, target, labels=labels, needs=needs, speed=speed
+        )
         here = {*LAYER, *ONE_IMAGE} - set(WHOLE) if isinstance(first, Rerun) else set(LAYER)
         for number, one in enumerate(chosen):
             if set(one.needs) <= here:
@@ -175,34 +184,11 @@ def run(
     return Attribution(maps, names, evidence.logits, evidence.targets, evidence.scores, warnings)
 
 
-def _layers(model: nn.Module, inputs: Tensor, layer: LayerSpec | None) -> list[Layer]:
+def _layers(bound: Bound, inputs: Tensor, layer: LayerSpec | None) -> list[Layer]:
     if layer is None:
-        return [propose_layer(model, inputs[:1]).layer]
-    return find_layers(model, layer)
-
-
-def to_model(model: nn.Module, inputs: Tensor) -> Tensor:
-    """The inputs on the model's device and in its floating type, after a look at their shape."""
-    if not isinstance(inputs, Tensor):
-        raise ModelError(
-            f"inputs are {type(inputs).__name__}; a prepared tensor (batch, channels, height, "
-            "width) is wanted. seewhy.explain() takes paths, pictures and arrays."
-        )
-    if inputs.ndim != 4 or 0 in inputs.shape:
-        raise ModelError(
-            f"inputs have shape {tuple(inputs.shape)}; (batch, channels, height, width) is "
-            "wanted. A single image takes inputs[None]."
-        )
-    if not inputs.is_floating_point():
-        raise ModelError(
-            f"inputs are {inputs.dtype}; prepared floating-point values are wanted. "
-            "seewhy.explain() prepares a picture as the model expects it."
-        )
-    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if parameter is None:
-        return inputs
-    autocast = torch.is_autocast_enabled(parameter.device.type)
-    return inputs.to(parameter.device, inputs.dtype if autocast else parameter.dtype)
+        return [propose_layer(bound.image(0), inputs[:1]).layer]
+    found = find_layers(bound.module, layer)
+    return beside_maps(bound.image(0), inputs[:1], found) if inputs.ndim == 5 else found
 
 
 @dataclass(frozen=True)
@@ -330,10 +316,10 @@ def _warnings(
 ) -> list[list[tuple[str, ...]]]:
     """What is wrong with each image's and target's map, in words."""
     batch, targets = maps.shape[:2]
-    low, high = maps.amin((2, 3)).tolist(), maps.amax((2, 3)).tolist()
+    low, high = maps.flatten(2).amin(2).tolist(), maps.flatten(2).amax(2).tolist()
     dead = torch.zeros(batch, targets, dtype=torch.bool)
     if evidence.gradients is not None and layer is not None and "gradients" in method.needs:
-        largest = evidence.gradients[layer].abs().amax((1, 2, 3))
+        largest = evidence.gradients[layer].abs().flatten(1).amax(1)
         dead = (largest == 0).reshape(batch, targets).cpu()
     broken = (~evidence.logits.isfinite()).flatten(1).any(1).tolist()
     softmax_inside = looks_like_probabilities(evidence.logits)

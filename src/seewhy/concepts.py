@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from seewhy.attribution import to_model
 from seewhy.errors import ImageError, LayerError, MethodError
 from seewhy.explainer import Explainer, ImageSource, Prepared, named_predictions
 from seewhy.explanation import Prediction
@@ -20,6 +19,7 @@ from seewhy.files import written_aside
 from seewhy.images import Window
 from seewhy.layers import find_layers, propose_layer
 from seewhy.methods.factorisation import factorise
+from seewhy.models.bound import to_model
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.rerun import rerunning
@@ -162,11 +162,6 @@ def _activations(module: nn.Module, layer: Layer, prepared: Sequence[Prepared]) 
         for one in prepared:
             seen(to_model(module, one.tensor[None]))
             (activations,) = seen.activations
-            if activations.ndim != 4:
-                raise LayerError(
-                    f"layer '{layer}' gives {tuple(activations.shape)}; concepts need (batch, "
-                    "channels, height, width). See: seewhy layers."
-                )
             if not activations.isfinite().all():
                 raise LayerError(
                     f"layer '{layer}' holds NaN or infinity for {one.name or 'a picture'}; run the "

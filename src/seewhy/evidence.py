@@ -17,16 +17,16 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import linear
 
-from seewhy.errors import LayerError, MethodError
+from seewhy.errors import MethodError
 from seewhy.models.bias_gradients import BiasGradients
+from seewhy.models.bound import Bound
 from seewhy.models.many_runs import EXACT, ChannelsLast, Speed, many_runs
-from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.relu_rules import ReluRule, Rule
 from seewhy.models.rerun import Rerun, in_chunks, rerunning
-from seewhy.models.watch import Layer, Watch, at_least_float32, undisturbed, unwrap
+from seewhy.models.watch import Layer, Watch, at_least_float32, undisturbed
 from seewhy.models.without_channels import WithoutChannels
 from seewhy.targets import (
     Binary,
@@ -69,13 +69,13 @@ class Evidence:
     """What one run of a model offers to the methods; `first` makes it, or has made it.
 
     For a batch, several targets of an image are laid along the batch, image by image, so that a
-    formula never hears of them: `(batch * targets, channels, height, width)`.
+    formula never hears of them: `(batch * targets, channels, *positions)`.
 
     Attributes:
         logits: `(batch, classes)` or `(batch,)`, at least float32.
         targets: the concrete targets, for each image.
         scores: `(batch, targets)`, detached.
-        activations: of each layer, `(batch, channels, height, width)`.
+        activations: of each layer, `(batch, channels, *positions)`.
         gradients: of each layer, `(batch * targets, ...)`; None where no method needs them.
         curvature: the same, the score's Hessian times the activations.
         notes: what a reader of the last map should know, in words.
@@ -83,41 +83,36 @@ class Evidence:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Bound,
         inputs: Tensor,
         layers: Sequence[Layer],
         first: Watch | Rerun,
         target: Any,
         *,
         labels: Sequence[str] | None,
-        output: OutputSelector | None,
         needs: Collection[str],
         speed: Speed,
     ) -> None:
-        self._model, self.inputs, self._layers = unwrap(model), inputs, layers
-        self._first, self._output, self._speed = first, output, speed
+        self._model, self.inputs, self._layers = model, inputs, layers
+        self._first, self._speed = first, speed
         self._labels, self._linear = labels, None
         self._run = ChannelsLast(self._model)
         self._pixels: tuple[Rule | None, Any, Tensor, Tensor] | None = None
         rules = [PIXEL_RULES[name] for name in needs if name in PIXEL_RULES]
         if isinstance(first, Rerun):
-            logits, self.activations = self._logits(first.outputs), [first.activations]
+            layers[0].grid(first.raw, inputs.shape)  # raises where it does not lie on the picture
+            logits, self.activations = at_least_float32(first.outputs), [first.activations]
         elif not layers and len(rules) == 1:  # the run whose gradients will be wanted is enough
             (rule,), self.activations = rules, []
             with undisturbed(self._model), torch.enable_grad(), _seeing(rule) as seeing:
                 leaf = inputs.detach().clone().requires_grad_()
-                logits = self._logits(self._model(leaf.clone()))
+                logits = at_least_float32(self._model(leaf.clone()))
             self._pixels = rule, seeing, leaf, logits
         else:
-            logits, self.activations = self._logits(first(inputs)), first.activations
+            logits, self.activations = at_least_float32(first(inputs)), first.activations
             self._linear = first.last_linear
-        for layer, activations in zip(layers, self.activations, strict=True):
-            if activations.ndim != 4 or activations[0, 0].numel() < 2:
-                raise LayerError(
-                    f"layer '{layer}' gives {tuple(activations.shape)}; a map needs (batch, "
-                    "channels, height, width) with more than one position. See: seewhy layers."
-                )
         self.targets: Resolved = resolve(target, logits, labels)
+        model.each = len(self.targets.targets[0])
         scores = self._score(logits)
         # The curvature first: it keeps the graph, and the gradients free it.
         self.curvature = self._curvature(scores) if "curvature" in needs else None
@@ -156,9 +151,6 @@ class Evidence:
     def _rows(self) -> Tensor:
         return self.inputs.repeat_interleave(self.scores.shape[1], 0)
 
-    def _logits(self, outputs: Any) -> Tensor:
-        return at_least_float32(find_logits(outputs, self._output))
-
     def _score(self, logits: Tensor) -> Tensor:
         """`(batch, targets)`."""
         columns = []
@@ -192,10 +184,11 @@ class Evidence:
         assert isinstance(self._first, Watch)
         generator = torch.Generator().manual_seed(seed)
         inputs = self.inputs
-        spread = noise * (inputs.amax((1, 2, 3), True) - inputs.amin((1, 2, 3), True))
+        axes = tuple(range(1, inputs.ndim))
+        spread = noise * (inputs.amax(axes, True) - inputs.amin(axes, True))
         for _ in range(samples):
             drawn = torch.randn(inputs.shape[1:], generator=generator).to(inputs)
-            logits = self._logits(self._first(inputs + spread * drawn))
+            logits = at_least_float32(self._first(inputs + spread * drawn))
             yield self._gradients(self._score(logits))[layer]
 
     def _class_weights(self, layer: int, method: str) -> Tensor:
@@ -209,7 +202,7 @@ class Evidence:
             weight = module.weight.detach().flatten(1).to(self.logits.dtype)
             bias = None if module.bias is None else module.bias.detach().to(weight)
             pooled = pooled.flatten(1).to(weight)
-            means = self.activations[layer].mean((2, 3)).to(weight)
+            means = self.activations[layer].flatten(2).mean(2).to(weight)
             near = 3e-2 if module.weight.dtype.itemsize < 4 else 1e-3  # of the largest
             if (
                 pooled.shape == means.shape
@@ -249,7 +242,7 @@ class Evidence:
     def _input_scores(self, inputs: Tensor) -> Tensor:
         """Each row's own score; `inputs` may be several copies of the batch."""
         with undisturbed(self._model), torch.no_grad():
-            return self._of_rows(self._logits(self._model(inputs)))
+            return self._of_rows(at_least_float32(self._model(inputs)))
 
     def _of_rows(self, logits: Tensor) -> Tensor:
         flat = [target for some in self.targets.targets for target in some]
@@ -293,7 +286,7 @@ class Evidence:
         """Gradients of each row's own score, and those scores; the run is made inside `seeing`."""
         with undisturbed(self._model), torch.enable_grad(), seeing:
             inputs = inputs.detach().clone().requires_grad_()
-            scores = self._of_rows(self._logits(self._run(inputs)))
+            scores = self._of_rows(at_least_float32(self._run(inputs)))
             gradients = _gradient(scores, inputs)
         return gradients, scores.detach()
 
@@ -304,10 +297,12 @@ class Evidence:
         """The evidence called `names` for one image; it ends with the block."""
         targets = self.targets.targets[image]
         found: dict[str, Any] = {"scores": self.scores[image], "image": self.inputs[image]}
+        model = self._model.image(image)
         if "forward" in names:
-            found["forward"] = self._versions(targets)
+            found["forward"] = self._versions(model, targets)
         if "forward_probability" in names:
-            found["forward_probability"] = self._versions([_probability(one) for one in targets])
+            likely = [_probability(one) for one in targets]
+            found["forward_probability"] = self._versions(model, likely)
         if "activations" in names:
             found["activations"] = self.activations[layer][image]
         if "gradients" in names:
@@ -320,7 +315,7 @@ class Evidence:
             tail = self._first
             if not isinstance(tail, Rerun):
                 one = self.inputs[image : image + 1]
-                tail = stack.enter_context(rerunning(self._model, self._layers[layer], one))
+                tail = stack.enter_context(rerunning(model, self._layers[layer], one))
             found["rerun"] = self._rerun(tail, targets)
             if "without_channels" in names:
                 found["without_channels"] = self._without_channels(tail, targets)
@@ -342,11 +337,11 @@ class Evidence:
             run, len(channels), lambda which: channels[which.to(channels.device)], at_once=at_once
         )
 
-    def _versions(self, targets: Sequence[Target]) -> Callable[..., Tensor]:
+    def _versions(self, model: Bound, targets: Sequence[Target]) -> Callable[..., Tensor]:
         """Scores of versions of the image; the whole network computes."""
         at_once = _at_once(self.inputs[:1], FORWARDS)
-        run = self._scores_of(many_runs(self._model, self._speed, at_once), targets)
-        exact = self._scores_of(many_runs(self._model, EXACT, at_once), targets)
+        run = self._scores_of(many_runs(model, self._speed, at_once), targets)
+        exact = self._scores_of(many_runs(model, EXACT, at_once), targets)
 
         def scores(count: int, make: Callable[[Tensor], Tensor]) -> Tensor:
             if not self._speed.exact and count and not self.notes:
@@ -384,7 +379,7 @@ class Evidence:
 
         def scores(versions: Tensor) -> Tensor:
             with torch.inference_mode(False), torch.no_grad():
-                logits = self._logits(model(versions))[: len(versions)]
+                logits = at_least_float32(model(versions))[: len(versions)]
                 return torch.stack([target(logits) for target in targets], 1)
 
         return scores

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from seewhy.attribution import to_model
 from seewhy.errors import ImageError, LayerError, MethodError
 from seewhy.explainer import Explainer, ImageSource
 from seewhy.files import written_aside
 from seewhy.images import Window
 from seewhy.layers import find_layers, propose_layer
+from seewhy.models.bound import to_model
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.watch import watch
@@ -125,11 +125,6 @@ def feature_maps(
     with watch(module, layers, differentiate=by_contribution) as seen:
         outputs = seen(inputs)
         (activations,) = seen.activations
-        if activations.ndim != 4:
-            raise LayerError(
-                f"layer '{layers[0]}' gives {tuple(activations.shape)}; feature maps need (batch, "
-                "channels, height, width). See: seewhy layers."
-            )
         values: Tensor | None = None
         if by_contribution:
             logits = find_logits(outputs, output)

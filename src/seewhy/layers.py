@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from seewhy.errors import LayerError
-from seewhy.models.outputs import tensors_in
-from seewhy.models.watch import Call, Layer, clean_name, modules_of, trace, unwrap
+from seewhy.errors import LayerError, ModelError
+from seewhy.models.bound import Bound
+from seewhy.models.grid import Grid, find_grid
+from seewhy.models.outputs import find_logits, tensors_in
+from seewhy.models.watch import (
+    Call,
+    Layer,
+    at_least_float32,
+    clean_name,
+    modules_of,
+    trace,
+    unwrap,
+    watch,
+)
 
 LayerSpec = str | nn.Module | Sequence[str | nn.Module]
 """A dotted name, a module, a wildcard (`layer*`, `layer4.*.conv2`), or a list of these.
@@ -39,13 +52,13 @@ class Candidate:
     Attributes:
         name: the module's dotted name, with `#call` where it runs more than once.
         kind: the module's class.
-        shape: (channels, height, width).
+        shape: (channels, height, width), or (channels, *positions) of other inputs.
         chosen: whether it is the one that is proposed.
     """
 
     name: str
     kind: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     chosen: bool
 
 
@@ -65,50 +78,64 @@ def find_layers(model: nn.Module, spec: LayerSpec) -> list[Layer]:
 
 
 def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
-    """The last spatial feature map before the head, from one real forward pass.
+    """The last map or tokens before the head on which the score depends everywhere.
 
-    Never a map of one position, nor the map of class scores, nor a pooling, nor a layer that
-    hands its input on. The answer is remembered as long as the model's modules stay the same.
+    From one real forward pass, and for tokens from a gradient: behind the last attention a
+    classifier reads its class token alone, and what the others hold there says nothing. Never a
+    map of one position, nor the map of class scores, nor a pooling, nor a layer that hands its
+    input on. The answer is remembered as long as the model's modules stay the same.
 
     Raises:
-        LayerError: if the network has no such map, or goes on with tokens behind it.
+        LayerError: if the network has no such layer.
     """
-    model = unwrap(model)
-    modules = tuple(map(id, modules_of(model)))
-    known = _proposals.get(model)
+    model, named = _named(model)
+    modules = tuple(map(id, modules_of(named)))
+    known = _proposals.get(named)
     if known is not None and known[0] == modules:
         return known[1]
-    outputs, calls = trace(model, inputs)
-    proposal = _propose(calls, _class_counts(outputs))
-    _proposals[model] = (modules, proposal)
+    outputs, calls = trace(model, inputs, named)
+    proposal = _propose(model, inputs, calls, _class_counts(outputs))
+    _proposals[named] = (modules, proposal)
     return proposal
 
 
 def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
-    """Every layer whose output is a spatial map, in the order in which they run."""
-    model = unwrap(model)
-    outputs, calls = trace(model, inputs)
+    """Every layer whose output lies on the picture, in the order in which they run."""
+    model, named = _named(model)
+    _, calls = trace(model, inputs, named)
     try:
-        chosen = _propose(calls, _class_counts(outputs)).layer.name
+        proposed = propose_layer(model, inputs).layer
+        chosen = (proposed.name, proposed.path)
     except LayerError:
         chosen = None
-    spatial = [call for call in calls if call.name and _is_spatial(call)]
-    names = [call.name for call in spatial]
-    seen: dict[str, int] = {}
+    placed = _placed(calls, inputs)
+    names = [(call.name, call.path) for call, _ in placed]
+    seen: dict[tuple[str, str], int] = {}
     candidates = []
-    for call in spatial:
+    for (call, grid), key in zip(placed, names, strict=True):
         assert call.shape is not None
-        number = seen[call.name] = seen.get(call.name, -1) + 1
-        once = names.count(call.name) == 1
+        number = seen[key] = seen.get(key, -1) + 1
+        once = names.count(key) == 1
         candidates.append(
             Candidate(
-                name=call.name if once else f"{call.name}#{number}",
+                name=str(Layer(call.name, call.module, call.path, None if once else number)),
                 kind=type(call.module).__name__,
-                shape=(call.shape[1], call.shape[2], call.shape[3]),
-                chosen=once and call.name == chosen,
+                shape=(grid.channels(call.shape), *grid.size),
+                chosen=once and key == chosen,
             )
         )
     return candidates
+
+
+def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> list[Layer]:
+    """The layers with the sizes of the model's maps, by which the tokens of a video are placed.
+
+    Their number alone leaves open how many belong to a frame.
+    """
+    model, named = _named(model)
+    _, calls = trace(model, inputs, named)
+    sizes = _sizes(calls, inputs)
+    return [replace(layer, known=sizes) for layer in layers]
 
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
@@ -117,6 +144,12 @@ _proposals: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Proposal
 )
 
 _SPEC = re.compile(r"(?P<name>[^\[#]+)(?:\[(?P<path>[^\]]+)\])?(?:#(?P<call>-?\d+))?")
+
+
+def _named(model: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """What is run, and the caller's module in it, in which layers have their names."""
+    model = unwrap(model)
+    return model, model.module if isinstance(model, Bound) else model
 
 
 def _names(model: nn.Module) -> dict[str, nn.Module]:
@@ -182,70 +215,160 @@ def _miss(names: dict[str, nn.Module], name: str) -> str:
     return f"layer '{name}' not found; {hint}The model's parts are {top}. List all: seewhy layers."
 
 
-def _propose(calls: Sequence[Call], class_counts: frozenset[int]) -> Proposal:
-    """The choice, from a trace: the last call that gives a feature map."""
-    chosen = None
+def _propose(
+    model: nn.Module, inputs: Tensor, calls: Sequence[Call], class_counts: frozenset[int]
+) -> Proposal:
+    """The choice, from a trace: the last call whose every position the score depends on."""
+    sizes = _sizes(calls, inputs)
+    passed_over: list[str] = []
+    for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
+        runs = sum(one.module is call.module and one.path == call.path for one in calls)
+        last = None if runs == 1 else -1
+        layer = Layer(call.name, call.module, call.path, last, known=sizes)
+        if unplaced is not None and _as_many(unplaced, grid):
+            raise LayerError(
+                f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
+                f"{unplaced.shape} that cannot be laid on the picture, so it does not stand for "
+                "the decision; name the layer to look at with layer=."
+            )
+        sure = grid.form != "tokens" and not passed_over
+        if sure or _speaks_everywhere(model, inputs, layer):
+            return Proposal(layer, _reason(layer, call, grid, passed_over))
+        passed_over.append(_source(call).name)
+    if passed_over:
+        raise LayerError(
+            f"the score depends on no token of {', '.join(map(repr, passed_over[:3]))} or what "
+            "comes before: is the head still zero, or the gradient cut? Name the layer to look at "
+            "with layer=."
+        )
+    raise LayerError(
+        "no layer of this model gives a spatial feature map (batch, channels, height, width) "
+        "with more than one position, channels last, or tokens; name a layer, or see what there "
+        "is: seewhy layers."
+    )
+
+
+def _candidates(
+    calls: Sequence[Call],
+    inputs: Tensor,
+    class_counts: frozenset[int],
+    passed_over: Sequence[str],
+) -> Iterator[tuple[Call, Grid, Call | None]]:
+    """From the last to the first, with tokens behind it whose grid is not known.
+
+    Not what lies inside of a block that was passed over (its input is what is left to look at),
+    nor inside of a part that takes tokens in and sums them up, such as an attention pooling; all
+    that is only tried when nothing else is left.
+    """
+    placed = dict(_placed(calls, inputs))
+    sizes = _sizes(calls, inputs)
     weights_behind = False
-    tokens_behind: tuple[int, ...] | None = None
-    # From the end: whether anything with weights still follows tells a class-score map.
+    unplaced: Call | None = None
+    summing: list[str] = []
+    inside: list[tuple[Call, Grid, Call | None]] = []
     for call in reversed(calls):
-        if _is_feature_map(call) and not (
-            call.shape is not None and call.shape[1] in class_counts and not weights_behind
-        ):
-            source = call
-            while source.same_as is not None:
-                source = source.same_as
-            if not _is_pooling(source.module) and not _is_pooling(call.module):
-                chosen = call
-                break
+        grid = placed.get(call)
+        if grid is not None and not call.passes_through:
+            assert call.shape is not None
+            as_classes = grid.channels(call.shape) in class_counts
+            of_each = grid.form == "tokens" and isinstance(call.module, nn.Linear)
+            class_scores = as_classes and (of_each or not weights_behind)
+            if not class_scores and not any(
+                _is_pooling(one.module) for one in (call, _source(call))
+            ):
+                shut = [*passed_over, *(summing if grid.form == "tokens" else ())]
+                if any(call.name.startswith(f"{name}.") for name in shut):
+                    inside.append((call, grid, unplaced))
+                else:
+                    yield call, grid, unplaced
+        if grid is None and call.name and call.entered is not None:
+            taken = find_grid(call.entered, inputs.shape, None, sizes)
+            if taken is not None and taken.form == "tokens":
+                summing.append(call.name)
         if _has_own_weights(call.module):
             weights_behind = True
-            if _is_tokens(call):
-                tokens_behind = call.shape
-    if chosen is None or chosen.shape is None:
-        raise LayerError(
-            "no layer of this model gives a spatial feature map (batch, channels, height, width) "
-            "with more than one position; name a layer, or see what there is: seewhy layers."
+            if grid is None and call.shape is not None and len(call.shape) == 3:
+                unplaced = call
+    yield from inside
+
+
+def _source(call: Call) -> Call:
+    """The call that first gave a container's output."""
+    while call.same_as is not None:
+        call = call.same_as
+    return call
+
+
+def _reason(layer: Layer, call: Call, grid: Grid, passed_over: Sequence[str]) -> str:
+    assert call.shape is not None
+    positions = "×".join(map(str, grid.size))
+    holds = f"{grid.channels(call.shape)} channels of {positions}"
+    if grid.form != "tokens":
+        return f"'{layer}' gives the last spatial feature map before the head: {holds}"
+    aside = ""
+    if grid.extra:
+        aside = f", {grid.extra} class or register token{'s' * (grid.extra > 1)} set aside"
+    later = (
+        f"; of what '{passed_over[-1]}' gives, the score reads no token of the picture"
+        if passed_over
+        else ""
+    )
+    return f"'{layer}' gives the last tokens on which the score depends: {holds}{aside}{later}"
+
+
+def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
+    """Whether the outputs' gradient reaches most positions of a layer of tokens.
+
+    Where only the class token is read, the others' gradient is exactly zero. A network that knows
+    no gradient tells nothing.
+    """
+    if inputs.device.type == "meta":
+        return True
+    with watch(model, [layer]) as seen:
+        outputs = seen(inputs)
+        try:
+            read = [find_logits(outputs)]
+        except ModelError:  # which it is will be said later; here any dependence counts
+            read = [tensor for _, tensor in tensors_in(outputs)]
+        read = [tensor for tensor in read if tensor.requires_grad]
+        if not read:
+            return True
+        generator = torch.Generator().manual_seed(0)
+        score = sum(
+            (at_least_float32(one) * torch.randn(one.shape, generator=generator).to(one)).sum()
+            for one in read
         )
-    channels, height, width = chosen.shape[1:]
-    if tokens_behind is not None:
-        raise LayerError(
-            f"the last spatial map, '{chosen.name}' ({channels}×{height}×{width}), is followed by "
-            f"layers on tokens {tokens_behind}, so it does not stand for the decision; name the "
-            "layer to look at with layer=."
-        )
-    runs = sum(call.module is chosen.module for call in calls)
-    layer = Layer(chosen.name, chosen.module, call=None if runs == 1 else -1)
-    return Proposal(
-        layer,
-        f"'{chosen.name}' gives the last spatial feature map before the head: {channels} channels "
-        f"of {height}×{width}",
-    )
+        assert isinstance(score, Tensor)
+        try:
+            (gradient,) = seen.gradients(score)
+        except LayerError:
+            return False
+    return bool((gradient != 0).any(1).float().mean() > 0.5)
 
 
-def _is_feature_map(call: Call) -> bool:
-    return (
-        bool(call.name) and _is_spatial(call) and not call.passes_through and not _is_tokens(call)
-    )
+def _placed(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
+    """The calls whose output lies on the picture at more than one position."""
+    sizes = _sizes(calls, inputs)
+    found = []
+    for call in calls:
+        if call.name and call.floating and call.shape is not None:
+            grid = find_grid(call.shape, inputs.shape, call.module, sizes)
+            if grid is not None and math.prod(grid.size) > 1:
+                found.append((call, grid))
+    tokens = {math.prod(grid.size) + grid.extra for _, grid in found if grid.form == "tokens"}
+    attention = {(count, count) for count in tokens}  # tokens by tokens, not a map
+    return [(call, grid) for call, grid in found if grid.size not in attention]
 
 
-def _is_tokens(call: Call) -> bool:
-    """Tokens (batch, positions, channels), or a map that has its channels last."""
-    shape = call.shape
-    if shape is None or not _has_own_weights(call.module):
-        return False
-    if len(shape) == 3:
-        return shape[1] > 1
-    norm = call.module
-    channels = norm.normalized_shape[-1] if isinstance(norm, nn.LayerNorm) else None
-    return len(shape) == 4 and (
-        isinstance(norm, nn.Linear) or (channels == shape[3] and channels != shape[1])
-    )
+def _sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], ...]:
+    """What maps there are: the tokens of a picture are those of an earlier map."""
+    shapes = [call.shape for call in calls if call.shape is not None]
+    return tuple({tuple(s[2:]): None for s in shapes if len(s) == inputs.ndim})
 
 
-def _is_spatial(call: Call) -> bool:
-    shape = call.shape
-    return shape is not None and len(shape) == 4 and call.floating and shape[2] * shape[3] > 1
+def _as_many(unplaced: Call, grid: Grid) -> bool:
+    assert unplaced.shape is not None
+    return 0.2 < unplaced.shape[1] / math.prod(grid.size) < 2
 
 
 def _is_pooling(module: nn.Module) -> bool:

@@ -41,8 +41,8 @@ def layers(
     with progress("running the model once", stdout_is_data=as_json):
         import torch
 
-        from seewhy.attribution import to_model
         from seewhy.layers import list_layers, propose_layer
+        from seewhy.models.bound import to_model
 
         preprocess = loaded.preprocess
         nothing = torch.zeros(1, len(preprocess.mean), *preprocess.size)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seewhy.attribution import Method, to_model
+from seewhy.attribution import Method
 from seewhy.dataset import Dataset, Record, map_classes
 from seewhy.dataset.results import ResultStore, Row, open_results
 from seewhy.errors import DataError, MethodError, SeewhyError, TargetError
@@ -37,6 +37,7 @@ from seewhy.images import Preprocess
 from seewhy.layers import find_layers
 from seewhy.methods import METHODS
 from seewhy.metrics.table import METRICS, PLACED, find_metric
+from seewhy.models.bound import to_model
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector
 from seewhy.targets import probability_of, resolve

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import MethodError
+from seewhy.models.bound import Bound
 from seewhy.models.rerun import is_out_of_memory
 from seewhy.models.watch import undisturbed
 
@@ -60,17 +61,18 @@ def many_runs(model: nn.Module, speed: Speed, at_once: int) -> Callable[[Tensor]
     It runs without autograd. The outputs may have more rows than there were pictures.
 
     Args:
-        model: eager, unwrapped.
+        model: eager, unwrapped; or bound to what else it is called with.
         speed: how to run it.
         at_once: the usual number of pictures, which compiled code is made for.
     """
     if speed.exact:
         return _Plain(model)
-    key = (speed, [(one.data_ptr(), one._version) for one in _tensors_of(model)])
-    made = _fast.get(model)
+    module = model.module if isinstance(model, Bound) else model
+    key = (speed, [(one.data_ptr(), one._version) for one in _tensors_of(module)])
+    made = _fast.get(module)
     if made is None or made[0] != key:
-        made = _fast[model] = (key, _Copy(model, speed))
-    made[1].at_once = at_once
+        made = _fast[module] = (key, _Copy(module, speed))
+    made[1].at_once, made[1].bound = at_once, model if isinstance(model, Bound) else None
     return made[1]
 
 
@@ -111,6 +113,7 @@ class _Copy:
     """A copy of the model in another precision, or compiled."""
 
     at_once: int
+    bound: Bound | None
 
     def __init__(self, model: nn.Module, speed: Speed) -> None:
         self._dtype = PRECISIONS[speed.precision]
@@ -122,7 +125,7 @@ class _Copy:
         module.to(memory_format=torch.channels_last)
         for part in module.modules():
             part.training = False
-        self._run: Callable[[Tensor], Any] = module
+        self._run: Callable[..., Any] = module
         if speed.compiled:
             self._run = torch.compile(module, dynamic=False, options={"freezing": True})
 
@@ -132,10 +135,11 @@ class _Copy:
         missing = self.at_once - len(images)
         if self._speed.compiled and missing > 0:  # another size would be compiled anew
             images = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
-        images = images.contiguous(memory_format=torch.channels_last)
+        if images.ndim == 4:
+            images = images.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(False), torch.no_grad():
             try:
-                return self._run(images)
+                return self.bound.run(self._run, images) if self.bound else self._run(images)
             except Exception as error:
                 if is_out_of_memory(error) or not self._speed.compiled:
                     raise

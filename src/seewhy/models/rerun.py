@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError, MethodError, ModelError
+from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import tensors_in
 from seewhy.models.watch import (
     Layer,
@@ -112,14 +113,16 @@ class Rerun:
         first_linear: the linear map that the layer's channels first meet in; None where another
             module with parameters than batch normalisation comes first, or only the whole network
             can be rerun. What a network does between its modules is not seen.
-        activations: what the layer gave, detached, `(1, channels, height, width)`, float32 (or
-            float64 if the model is).
+        raw: what the layer gave, detached, in its own form and type.
+        activations: the same as `(1, channels, *positions)`, float32 (or float64 if the model
+            is); in the layer's own form if that does not lie on the picture.
         warnings: what the caller should know about, in words; also issued as warnings.
     """
 
     outputs: Any
     outputs_of_zeros: Any
     first_linear: FirstLinear | None
+    raw: Tensor
     activations: Tensor
     warnings: tuple[str, ...]
 
@@ -163,7 +166,8 @@ class Rerun:
         is kept for it.
 
         Args:
-            activations: `(versions, channels, height, width)`; not changed.
+            activations: `(versions, channels, *positions)`; not changed. Class and register
+                tokens stay as they are.
 
         Returns:
             What the model returns for a batch of that many.
@@ -174,13 +178,13 @@ class Rerun:
         """
         if not self._open:
             raise MethodError("a rerun was called after its block had ended; call it inside.")
-        if activations.shape[1:] != self._raw.shape[1:]:
+        if activations.shape[1:] != self.activations.shape[1:]:
+            wanted = ", ".join(map(str, self.activations.shape[1:]))
             raise MethodError(
                 f"activations of shape {tuple(activations.shape)} do not fit layer "
-                f"'{self._layer}'; (versions, {', '.join(map(str, self._raw.shape[1:]))}) is "
-                "wanted."
+                f"'{self._layer}'; (versions, {wanted}) is wanted."
             )
-        activations = activations.to(self._raw)
+        activations = self._back(activations)
         while True:
             try:
                 outputs = self._rerun(activations)
@@ -196,7 +200,7 @@ class Rerun:
         """What enters `first_linear` for versions of the activations; the run ends there.
 
         Args:
-            activations: `(versions, channels, height, width)`; not changed.
+            activations: `(versions, channels, *positions)`; not changed.
         """
         assert self.first_linear is not None
         found: list[Tensor] = []
@@ -208,7 +212,7 @@ class Rerun:
             return run()
 
         with suppress(_Seen):
-            self._with(activations.to(self._raw, copy=True), look)
+            self._with(self._back(activations, copy=True), look)
         if not found:
             raise _InexactError("it takes another course when it is rerun")
         return found[0]
@@ -232,10 +236,14 @@ class Rerun:
             return rows
 
         # One row up to there: what lies between does not depend on the version.
-        outputs = self._with(self._raw.clone(), give)
+        outputs = self._with(self.raw.clone(), give)
         if not given:
             raise _InexactError("it takes another course when it is rerun")
         return self._split(outputs, len(rows))
+
+    def _back(self, activations: Tensor, *, copy: bool = False) -> Tensor:
+        """Versions in the layer's own form and type."""
+        return self._grid.back(activations.to(self.raw, copy=copy), self.raw)
 
     def _meet(self, module: nn.Module, run: Callable[[], Any], args: tuple[Any, ...]) -> Any:
         """See, in the first rerun, whether a linear map is what comes first behind the layer."""
@@ -271,9 +279,13 @@ class Rerun:
         finally:
             self._recording = False
         check_calls(self._layer, self._layer_calls)
-        if self._raw.ndim == 0 or len(self._raw) != 1:
+        grid = find_grid(
+            tuple(self.raw.shape), self._input.value.shape, self._layer.module, self._layer.known
+        )
+        frames = grid is not None and grid.form == "frames"
+        if self.raw.ndim == 0 or (len(self.raw) != 1 and not frames):
             raise LayerError(
-                f"layer '{self._layer}' gives {tuple(self._raw.shape)} for one image; a layer "
+                f"layer '{self._layer}' gives {tuple(self.raw.shape)} for one image; a layer "
                 "whose output has the batch as its first dimension is wanted."
             )
         if not any(True for _ in tensors_in(outputs)):
@@ -283,21 +295,22 @@ class Rerun:
             )
         self._versions = self._versions_now()
         self._channels_last = (
-            self._raw.ndim == 4
-            and not self._raw.is_contiguous()
-            and self._raw.is_contiguous(memory_format=torch.channels_last)
+            self.raw.ndim == 4
+            and not self.raw.is_contiguous()
+            and self.raw.is_contiguous(memory_format=torch.channels_last)
         )
         self.outputs = outputs
         self._first = _copied(outputs)  # the caller may write into the other
-        self._tolerance = _tolerance([self._raw, *(t for _, t in tensors_in(outputs))])
-        activations = self._raw.clone()
+        self._tolerance = _tolerance([self.raw, *(t for _, t in tensors_in(outputs))])
+        self._grid = grid or Grid(tuple(self.raw.shape[2:]))
+        activations = self._grid.of(self.raw).clone()
         if activations.dtype in (torch.float16, torch.bfloat16):
             activations = activations.float()
         self.activations = activations
         # Zeros beside the unchanged activations: nothing could differ more, so a network that
         # mixes the images of a batch shows it. And on copies, so that it shows what it writes into.
         self._look = self._meet
-        self.outputs_of_zeros = self(torch.zeros_like(self._raw))
+        self.outputs_of_zeros = self(torch.zeros_like(self.activations))
         self._look = None
         if not self.exact:
             self.first_linear = None
@@ -307,17 +320,19 @@ class Rerun:
     def _rerun(self, activations: Tensor) -> Any:
         """One batch of versions with the unchanged activations behind them, which are checked."""
         if self._way == _Way.ONE_BY_ONE:
-            alone = [self._with(activations[i : i + 1].clone()) for i in range(len(activations))]
-            self._split(self._with(self._raw.clone()), 1)
+            each = len(self.raw)  # more than one for a video that runs frame by frame
+            starts = range(0, len(activations), each)
+            alone = [self._with(activations[i : i + each].clone()) for i in starts]
+            self._split(self._with(self.raw.clone()), 1)
             return self._joined(alone)
-        together = torch.cat([activations, self._raw])
+        together = torch.cat([activations, self.raw])
         if self._channels_last:
             together = together.contiguous(memory_format=torch.channels_last)
-        return self._split(self._with(together), len(together))
+        return self._split(self._with(together), len(together) // len(self.raw))
 
     def _with(self, activations: Tensor, behind: Behind | None = None) -> Any:
         """The outputs with these activations, which the network may write into, at the layer."""
-        count = len(activations)
+        count = len(activations) // len(self.raw)
         discover = self._way == _Way.TAIL_ON_COPIES
         self._handed: list[tuple[_Kept, list[Tensor]]] = []
         inputs = self._rows(self._input, count)
@@ -368,7 +383,7 @@ class Rerun:
             if kept.module is module:
                 self._position += 1
                 assert self._replacement is not None
-                return self._rows(kept, len(self._replacement))
+                return self._rows(kept, len(self._replacement) // len(self.raw))
         if self._behind is not None and self._reached:
             return self._behind(module, partial(forward, *args, **kwargs), args)
         if not self._recording or self._reached or self._inside:
@@ -404,7 +419,7 @@ class Rerun:
             return None
         self._reached = True
         if self._recording:
-            self._raw = _copied(tensor)
+            self.raw = _copied(tensor)
             if self._inside or not self._kept or self._kept[-1].module is not self._layer.module:
                 self._run_whole("the layer is called by a module that it is no part of")
         return self._replacement

@@ -8,6 +8,7 @@ every module gave.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import weakref
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
+from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import replace_tensor, tensors_in
 
 
@@ -32,12 +34,29 @@ class Layer:
         module: the module itself.
         path: which tensor of its output, where it returns several (`""`: the only one).
         call: which of its calls, counted from 0, where it runs more than once a forward.
+        known: sizes of maps seen elsewhere in the model, to place tokens by (see `find_grid`).
     """
 
     name: str
     module: nn.Module
     path: str = ""
     call: int | None = None
+    known: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+
+    def grid(self, tensor: Tensor, picture: Sequence[int]) -> Grid:
+        """How what the layer gives lies on a picture of that shape.
+
+        Raises:
+            LayerError: if it does not, with what came.
+        """
+        grid = find_grid(tuple(tensor.shape), picture, self.module, self.known)
+        if grid is None or math.prod(grid.size) < 2:
+            raise LayerError(
+                f"layer '{self}' gives {tuple(tensor.shape)} for a picture of "
+                f"{tuple(picture)}; a map needs (batch, channels, ...), channels last, or tokens, "
+                f"with more than one position{_why_not(tensor.shape, picture)}. See: seewhy layers."
+            )
+        return grid
 
     def __str__(self) -> str:
         path = f"[{self.path}]" if self.path else ""
@@ -69,8 +88,19 @@ class Watch:
 
     @property
     def activations(self) -> list[Tensor]:
-        """What each watched layer gave, detached, float32 (or float64 if the model is)."""
-        return [at_least_float32(tensor.detach()) for tensor in self._kept()]
+        """What each watched layer gave as `(batch, channels, *positions)`, detached.
+
+        float32, or float64 if the model is.
+
+        Raises:
+            LayerError: if a layer's output does not lie on the picture.
+        """
+        kept = self._kept()
+        return [at_least_float32(one.detach()) for one in self._on_the_picture(kept)]
+
+    def _on_the_picture(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        pairs = zip(self._layers, tensors, strict=True)
+        return [layer.grid(one, self._picture).of(one) for layer, one in pairs]
 
     def gradients(self, scores: Tensor, *, keep_graph: bool = False) -> list[Tensor]:
         """The gradient of the sum of `scores` with respect to each layer's activations.
@@ -81,7 +111,7 @@ class Watch:
             LayerError: if autograd does not reach from the score to a watched layer.
         """
         found, scale = self._differentiated(scores, keep_graph=keep_graph)
-        return [at_least_float32(gradient) / scale for gradient in found]
+        return [at_least_float32(one) / scale for one in self._on_the_picture(found)]
 
     def curvature(self, scores: Tensor) -> list[Tensor]:
         """The Hessian of the sum of `scores` by each layer's activations, times those activations.
@@ -110,8 +140,8 @@ class Watch:
                         "method that needs no curvature: grad-cam."
                     ) from error
             product = torch.zeros_like(tensor) if product is None else product
-            products.append(at_least_float32(product.detach()) / scale)
-        return products
+            products.append(product.detach())
+        return [at_least_float32(one) / scale for one in self._on_the_picture(products)]
 
     @property
     def last_linear(self) -> tuple[nn.Linear | nn.Conv2d, Tensor] | None:
@@ -121,6 +151,7 @@ class Watch:
     def _run(self, inputs: Tensor, grad_mode: Any) -> Any:
         self._seen = [[] for _ in self._layers]
         self._linear = None
+        self._picture = tuple(inputs.shape)
         with grad_mode:
             outputs = self._model(inputs)
         for layer, seen in zip(self._layers, self._seen, strict=True):
@@ -224,24 +255,28 @@ def watch(
             raise
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Call:
-    """One call of one module in a traced run.
+    """One call of one module in a traced run; one for each tensor where it gives several.
 
     Attributes:
         name, module: the module.
-        shape: of its output, if that is a single tensor.
+        path: which tensor of its output, where it gives several.
+        shape: of its output; None if that holds no tensor.
         passes_through: its output is its input, untouched (Dropout in eval mode, Identity).
         same_as: the earlier call whose output is this output (a container's last child).
         floating: whether the output is floating-point.
+        entered: the shape of the first argument, if that is a tensor.
     """
 
     name: str
     module: nn.Module
+    path: str
     shape: tuple[int, ...] | None
     passes_through: bool
     same_as: Call | None
     floating: bool
+    entered: tuple[int, ...] | None
 
 
 @dataclass
@@ -249,42 +284,51 @@ class _Tracer:
     names: dict[nn.Module, str]
     thread: int
     calls: list[Call] = field(default_factory=list)
-    inputs: list[tuple[int, int] | None] = field(default_factory=list)
+    inputs: list[tuple[tuple[int, int], tuple[int, ...]] | None] = field(default_factory=list)
     latest: dict[int, tuple[weakref.ref[Tensor], int, Call]] = field(default_factory=dict)
 
     def before(self, module: nn.Module, args: Any) -> None:  # noqa: ARG002
         if threading.get_ident() == self.thread:
             tensor = args[0] if args and isinstance(args[0], Tensor) else None
-            self.inputs.append(None if tensor is None else (id(tensor), tensor._version))
+            self.inputs.append(
+                None if tensor is None else ((id(tensor), tensor._version), tuple(tensor.shape))
+            )
 
     def after(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
         if threading.get_ident() != self.thread:
             return
-        entered = self.inputs.pop()
-        tensors = [tensor for _, tensor in tensors_in(output)]
-        tensor = tensors[0] if len(tensors) == 1 else None
-        same_as = None
-        if tensor is not None:
-            reference, version, call = self.latest.get(id(tensor), (None, None, None))
-            if reference is not None and reference() is tensor and version == tensor._version:
-                same_as = call
-        made = Call(
-            name=self.names[module],
-            module=module,
-            shape=None if tensor is None else tuple(tensor.shape),
-            passes_through=tensor is not None and entered == (id(tensor), tensor._version),
-            same_as=same_as,
-            floating=tensor is not None and tensor.is_floating_point(),
-        )
-        self.calls.append(made)
-        if tensor is not None:
-            self.latest[id(tensor)] = (weakref.ref(tensor), tensor._version, made)
+        same, entered = self.inputs.pop() or (None, None)
+        tensors: list[tuple[str, Tensor | None]] = list(tensors_in(output)) or [("", None)]
+        for path, tensor in tensors:
+            made = Call(
+                name=self.names[module],
+                module=module,
+                path=path if len(tensors) > 1 else "",
+                shape=None if tensor is None else tuple(tensor.shape),
+                passes_through=tensor is not None and same == (id(tensor), tensor._version),
+                same_as=None if tensor is None else self._earlier(tensor),
+                floating=tensor is not None and tensor.is_floating_point(),
+                entered=entered,
+            )
+            self.calls.append(made)
+            if tensor is not None:
+                self.latest[id(tensor)] = (weakref.ref(tensor), tensor._version, made)
+
+    def _earlier(self, tensor: Tensor) -> Call | None:
+        """The call that gave this very tensor."""
+        reference, version, call = self.latest.get(id(tensor), (None, None, None))
+        known = reference is not None and reference() is tensor and version == tensor._version
+        return call if known else None
 
 
-def trace(model: nn.Module, inputs: Tensor) -> tuple[Any, list[Call]]:
-    """Run the model once: its outputs, and every module's call in the order in which they ended."""
-    model = unwrap(model)
-    names = {module: clean_name(name) for name, module in model.named_modules()}
+def trace(
+    model: nn.Module, inputs: Tensor, named: nn.Module | None = None
+) -> tuple[Any, list[Call]]:
+    """Run the model once: its outputs, and every module's call in the order in which they ended.
+
+    `named` is the part of the model whose modules are seen, and in which they have their names.
+    """
+    names = {module: clean_name(name) for name, module in (named or model).named_modules()}
     tracer = _Tracer(names, threading.get_ident())
     hooks = [(module, tracer.after) for module in names]
     before = [(module, tracer.before) for module in names]
@@ -343,7 +387,7 @@ def eager_module(model: nn.Module) -> nn.Module:
         ModelError: for TorchScript, which calls no hooks.
     """
     model = unwrap(model)
-    if isinstance(model, torch.jit.ScriptModule):
+    if any(isinstance(one, torch.jit.ScriptModule) for one in (model, *model._modules.values())):
         raise ModelError(
             "the model is TorchScript, which does not let its layers be watched; load the eager "
             "model it was made from."
@@ -482,18 +526,25 @@ def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
                 f"layer '{layer.name}' has no output [{layer.path}]; it gives {shapes or 'none'}."
             )
         return layer.path, found[layer.path]
-    spatial = {path: tensor for path, tensor in found.items() if tensor.ndim == 4}
-    if len(spatial) != 1:
-        raise LayerError(
-            f"layer '{layer.name}' returns {type(output).__name__} with {len(spatial)} feature "
-            f"maps; one is wanted. It gives {shapes or 'no floating-point tensor'}."
-        )
-    return next(iter(spatial.items()))
+    for least in (4, 3):  # maps come before tokens
+        spatial = {path: tensor for path, tensor in found.items() if tensor.ndim >= least}
+        if len(spatial) == 1:
+            return next(iter(spatial.items()))
+    raise LayerError(
+        f"layer '{layer.name}' returns {type(output).__name__} with {len(spatial)} feature "
+        f"maps; one is wanted. It gives {shapes or 'no floating-point tensor'}."
+    )
 
 
 def _differentiable(outputs: Any) -> bool:
     tensors = [tensor for _, tensor in tensors_in(outputs) if tensor.is_floating_point()]
     return not tensors or any(tensor.requires_grad for tensor in tensors)
+
+
+def _why_not(shape: Sequence[int], picture: Sequence[int]) -> str:
+    if shape and picture and shape[0] != picture[0] and shape[0] % max(1, picture[0]) == 0:
+        return " (these are windows, each a batch of its own: name the block around them)"
+    return ""
 
 
 def _is_linear(module: nn.Module) -> bool:

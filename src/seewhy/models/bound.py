@@ -1,0 +1,217 @@
+"""A model bound to all that it is called with beside the picture.
+
+Everything else in this package sees one thing: `model(picture)`, which gives one tensor. What a
+model takes besides (a text, metadata, a mask), how it takes its picture, and where in its output
+the scores are, is settled here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.errors import ModelError
+from seewhy.models.outputs import OutputSelector, find_logits, replace_tensor, tensors_in
+from seewhy.models.watch import modules_of, unwrap
+
+COLOURS = (1, 3, 4)
+"""Channels that a picture may have, where it is open which axis they are."""
+
+
+class Bound(nn.Module):
+    """A model that is called with its picture alone, and gives one tensor; made by `bind`.
+
+    Attributes:
+        module: the caller's model, without what torch.compile and DataParallel put around it.
+        each: so many rows of a longer batch lie side by side for one image (one for each target).
+    """
+
+    module: nn.Module
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        inputs: Any,
+        path: str,
+        batch: int,
+        shared: frozenset[str],
+        frames_first: bool,
+        output: OutputSelector | None,
+    ) -> None:
+        super().__init__()
+        self.module = module
+        self.each = 1
+        self._inputs, self._path, self._batch = inputs, path, batch
+        self._shared, self._frames_first, self._output = shared, frames_first, output
+        self.training = module.training
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """The scores for `(n, channels, *axes)`: the batch, copies of it, or versions of an image.
+
+        What is given beside the picture is repeated as the images are.
+        """
+        return self.run(self.module, picture)
+
+    def run(self, module: Callable[..., Any], picture: Tensor) -> Tensor:
+        """The same with another module in the model's place (a copy in another precision)."""
+        if self._frames_first:
+            picture = picture.transpose(1, 2)
+        given = replace_tensor(self._beside(len(picture), picture), self._path, picture)
+        if isinstance(given, Tensor):
+            outputs = module(given)
+        elif isinstance(given, Mapping):
+            outputs = module(**given)
+        else:
+            outputs = module(*given)
+        return find_logits(outputs, self._output)
+
+    def image(self, index: int) -> Bound:
+        """The model bound to what belongs to one image of the batch."""
+        if not self._path:
+            return self
+        inputs = self._rows(torch.tensor([index]))
+        return Bound(
+            self.module, inputs=inputs, path=self._path, batch=1, shared=self._shared,
+            frames_first=self._frames_first, output=self._output,
+        )  # fmt: skip
+
+    def _beside(self, count: int, picture: Tensor) -> Any:
+        if not self._path or count == self._batch:
+            return self._inputs
+        rows = torch.arange(count) % (self._batch * self.each) // self.each
+        return self._rows(rows, picture.dtype)
+
+    def _rows(self, rows: Tensor, dtype: torch.dtype | None = None) -> Any:
+        """The inputs with these rows of all that goes with the images."""
+        inputs = self._inputs
+        for path, tensor in tensors_in(self._inputs):
+            if path == self._path:
+                continue
+            if tensor.ndim and len(tensor) == self._batch and not _named(path, self._shared):
+                tensor = tensor[rows.to(tensor.device)]
+            if dtype is not None and tensor.is_floating_point():
+                tensor = tensor.to(dtype)
+            inputs = replace_tensor(inputs, path, tensor)
+        return inputs
+
+
+def bind(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    picture: str | int | None = None,
+    shared: Sequence[str | int] = (),
+    output: OutputSelector | None = None,
+) -> tuple[Bound, Tensor]:
+    """The model bound to its inputs, and the picture `(batch, channels, *axes)` in them.
+
+    Args:
+        model: any module.
+        inputs: a picture, a tuple of positional or a mapping of keyword arguments. All tensors
+            are moved to the model's device, floating ones to its type.
+        picture: which of several inputs the maps lie on, by number or name.
+        shared: which of the others belong to all images together and not a row to each, as the
+            texts that CLIP compares; needed only where there are as many as images.
+        output: where in the model's output the scores are (see `find_logits`).
+
+    Raises:
+        ModelError: for inputs of which none, or more than one, can be the picture.
+    """
+    model = unwrap(model)
+    if isinstance(inputs, Tensor):
+        found, path = inputs, ""
+    elif isinstance(inputs, Mapping):
+        inputs = dict(inputs)
+        found, path = _picture_among(inputs, picture)
+    elif isinstance(inputs, (tuple, list)):
+        inputs = tuple(inputs)
+        found, path = _picture_among(inputs, picture)
+    else:
+        found, path = inputs, ""  # the next line says what is wanted
+    found = to_model(model, found)
+    unknown = [
+        one for one in shared if not any(_named(p, {str(one)}) for p, _ in tensors_in(inputs))
+    ]
+    if unknown:
+        raise ModelError(
+            f"shared={unknown[0]!r} is none of the inputs; there are {_listing(inputs)}."
+        )
+    frames_first = found.ndim == 5 and found.shape[1] not in COLOURS and found.shape[2] in COLOURS
+    for other, tensor in tensors_in(inputs) if path else ():
+        if other != path:
+            moved = tensor.to(found.device)
+            moved = moved.to(found.dtype) if tensor.is_floating_point() else moved
+            inputs = replace_tensor(inputs, other, moved)
+    if path:
+        inputs = replace_tensor(inputs, path, found[:0])  # the picture itself is given each time
+    bound = Bound(
+        model, inputs=inputs if path else found[:0], path=path, batch=len(found),
+        shared=frozenset(map(str, shared)), frames_first=frames_first, output=output,
+    )  # fmt: skip
+    return bound, found.transpose(1, 2) if frames_first else found
+
+
+def to_model(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The picture on the model's device and in its floating type, after a look at its shape."""
+    if not isinstance(inputs, Tensor):
+        raise ModelError(
+            f"inputs are {type(inputs).__name__}; a prepared tensor (batch, channels, height, "
+            "width) is wanted, or a tuple or mapping with one. seewhy.explain() takes paths, "
+            "pictures and arrays."
+        )
+    if not 3 <= inputs.ndim <= 5 or 0 in inputs.shape or _is_one_picture(model, inputs):
+        raise ModelError(
+            f"inputs have shape {tuple(inputs.shape)}; (batch, channels, height, width) is "
+            "wanted (or one or three axes behind the channels). A single image takes inputs[None]."
+        )
+    if not inputs.is_floating_point():
+        raise ModelError(
+            f"inputs are {inputs.dtype}; prepared floating-point values are wanted. "
+            "seewhy.explain() prepares a picture as the model expects it."
+        )
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if parameter is None:
+        return inputs
+    autocast = torch.is_autocast_enabled(parameter.device.type)
+    return inputs.to(parameter.device, inputs.dtype if autocast else parameter.dtype)
+
+
+def _is_one_picture(model: nn.Module, inputs: Tensor) -> bool:
+    """Whether what came for a network of pictures has no batch axis."""
+    if inputs.ndim != 3 or len(inputs) not in COLOURS:
+        return False
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    first = next((one for one in modules_of(model) if isinstance(one, kinds)), None)
+    return isinstance(first, nn.Conv2d)
+
+
+def _picture_among(inputs: Any, picture: str | int | None) -> tuple[Tensor, str]:
+    tensors = dict(tensors_in(inputs))
+    if picture is not None:
+        if str(picture) not in tensors:
+            raise ModelError(
+                f"picture={picture!r} is none of the inputs; there are {_listing(inputs)}."
+            )
+        return tensors[str(picture)], str(picture)
+    floating = {path: one for path, one in tensors.items() if one.is_floating_point()}
+    for least in (4, 3):
+        likely = [(one, path) for path, one in floating.items() if one.ndim >= least]
+        if len(likely) == 1:
+            return likely[0]
+    raise ModelError(
+        f"{len(likely)} of the inputs could be the picture; there are {_listing(inputs)}. Say "
+        "which it is with picture=, a number or a name."
+    )
+
+
+def _named(path: str, names: frozenset[str] | set[str]) -> bool:
+    return path in names or path.split(".")[0] in names
+
+
+def _listing(inputs: Any) -> str:
+    shapes = [f"{path} {tuple(tensor.shape)}" for path, tensor in tensors_in(inputs)]
+    return ", ".join(shapes) or "no tensors"

@@ -1,0 +1,192 @@
+"""Where a layer's positions lie on the picture: maps, channels-last maps and tokens.
+
+Methods see `(batch, channels, *positions)` and nothing else. What a layer itself gives may be a
+map with its channels first (convolutions) or last (Swin, LayerNorm), or tokens in rows, with class
+and register tokens before them (ViT). Which it is, and how the tokens lie, follows from the size
+of the picture: a layer reduces all its axes by the same stride.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How a layer's tensor is laid out.
+
+    Attributes:
+        size: positions along each axis of the picture: (height, width), or one number, or three.
+        form: where the channels are; tokens are `(batch, extra + positions, channels)`, frames of
+            a video that runs picture by picture `(batch * frames, channels, height, width)`.
+        extra: tokens before those of the picture (class, distillation, registers).
+    """
+
+    size: tuple[int, ...]
+    form: Literal["channels first", "channels last", "tokens", "frames"] = "channels first"
+    extra: int = 0
+
+    def channels(self, shape: Sequence[int]) -> int:
+        """How many channels a tensor of that shape has."""
+        return shape[1 if self.form in ("channels first", "frames") else -1]
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """`(batch, channels, *size)`: a view of the layer's tensor."""
+        if self.form == "channels first":
+            return tensor
+        if self.form == "frames":
+            return tensor.reshape(-1, self.size[0], *tensor.shape[1:]).movedim(1, 2)
+        if self.form == "tokens":
+            tensor = tensor[:, self.extra :]
+            tensor = tensor.reshape(len(tensor), *self.size, tensor.shape[-1])
+        return tensor.movedim(-1, 1)
+
+    def back(self, maps: Tensor, tensor: Tensor) -> Tensor:
+        """Versions of the layer's tensor that have these maps; extra tokens are as in `tensor`.
+
+        Args:
+            maps: `(versions, channels, *size)`.
+            tensor: one image's, in the layer's own form.
+        """
+        if self.form == "channels first":
+            return maps
+        if self.form == "frames":
+            return maps.movedim(2, 1).flatten(0, 1)
+        last = maps.movedim(1, -1)
+        if self.form == "channels last":
+            return last.contiguous()
+        extra = tensor[:1, : self.extra].expand(len(maps), -1, -1)
+        return torch.cat([extra, last.flatten(1, -2)], 1)
+
+    def __str__(self) -> str:
+        positions = "×".join(map(str, self.size))
+        return f"{positions} tokens" if self.form == "tokens" else positions
+
+
+def find_grid(
+    shape: Sequence[int],
+    picture: Sequence[int],
+    module: nn.Module | None = None,
+    known: Sequence[tuple[int, ...]] = (),
+) -> Grid | None:
+    """How a layer's output lies on the picture, if it does.
+
+    Args:
+        shape: of the output, with the batch.
+        picture: the shape of the model's input, `(batch, channels, height, width)` or with one or
+            three axes behind the channels.
+        module: what gave the output; it decides where the shape alone leaves two ways.
+        known: sizes of other layers' maps, for tokens of a picture that is not reduced alike
+            along all its axes.
+
+    Returns:
+        None for an output that has no axis of positions, is another batch (the windows of an
+        attention), or cannot be laid on the picture.
+    """
+    axes = tuple(picture[2:])
+    inner = tuple(shape[1:])
+    if len(axes) == 3 and len(inner) == 3 and shape[0] == picture[0] * axes[0] != picture[0]:
+        size = (axes[0], *inner[1:])
+        return Grid(size, "frames") if _fits(size, axes) else None
+    if len(shape) < 3 or not axes or shape[0] != picture[0]:
+        return None
+    last = None if module is None else _channels_last(module, inner)
+    return _laid(inner, axes, last, tuple(known))
+
+
+@lru_cache(maxsize=4096)
+def _laid(
+    inner: tuple[int, ...],
+    axes: tuple[int, ...],
+    last: bool | None,
+    known: tuple[tuple[int, ...], ...],
+) -> Grid | None:
+    if len(axes) == 1 and len(inner) == 2:  # any length is some stride of a signal's
+        return _tokens(inner[0], axes, known) if last else Grid(inner[1:])
+    if len(inner) == len(axes) + 1:
+        first_fits, last_fits = _fits(inner[1:], axes), _fits(inner[:-1], axes)
+        if first_fits and last_fits:  # many channels are likelier than few
+            last_fits = inner[-1] > inner[0] if last is None else last
+            first_fits = not last_fits
+        if first_fits or (not last_fits and not last):
+            return Grid(inner[1:])
+        if last_fits:
+            return Grid(inner[:-1], "channels last")
+    if len(inner) == 2:
+        return _tokens(inner[0], axes, known)
+    return None
+
+
+def _fits(size: Sequence[int], axes: Sequence[int]) -> bool:
+    """Whether one stride along all axes, rounded up or down, leaves these positions."""
+    lows = [length / (positions + 1) for positions, length in zip(size, axes, strict=True)]
+    highs = [length / max(positions - 1, 0.5) for positions, length in zip(size, axes, strict=True)]
+    if len(axes) == 3:  # frames have a stride of their own
+        lows, highs = lows[1:], highs[1:]
+    fewer = all(positions <= length for positions, length in zip(size, axes, strict=True))
+    return fewer and max(lows) < min(highs)
+
+
+def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]]) -> Grid | None:
+    """The grid that leaves the fewest tokens over; rather one that divides the picture's size."""
+    found: dict[tuple[bool, int], list[tuple[int, ...]]] = {}
+    for size in _sizes(axes):
+        extra = count - math.prod(size)
+        if 0 <= extra <= _most_extra(size):
+            pairs = zip(size, axes, strict=True)
+            uneven = any(length % positions for positions, length in pairs)
+            found.setdefault((uneven, extra), []).append(size)
+    if found:
+        (_, extra), sizes = min(found.items())
+        if len(sizes) > 1:  # fewer frames of more positions, or more of fewer
+            sizes = [size for size in sizes if size in known]
+        return Grid(sizes[0], "tokens", extra) if sizes else None
+    left = {size: count - math.prod(size) for size in known}
+    fitting = [size for size, extra in left.items() if 0 <= extra <= _most_extra(size)]
+    if not fitting:
+        return None
+    size = min(fitting, key=lambda one: left[one])
+    return Grid(size, "tokens", left[size])
+
+
+def _most_extra(size: Sequence[int]) -> int:
+    """So many class and register tokens at most are believed to stand before a grid's."""
+    return min(16, max(2, math.prod(size) // 3))
+
+
+def _sizes(axes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Every grid that one stride along all axes leaves, rounded down or up."""
+    found: dict[tuple[int, ...], None] = {}
+    frames = axes[:1] if len(axes) == 3 else ()
+    plane = axes[len(frames) :]
+    for stride in range(1, min(plane) + 1):
+        for rounded in (
+            tuple(length // stride for length in plane),
+            tuple(-(-length // stride) for length in plane),
+        ):
+            for along in product(*(sorted({n // t for t in range(1, n + 1)}) for n in frames)):
+                found[(*along, *rounded)] = None
+    return tuple(size for size in found if math.prod(size) > 1)
+
+
+def _channels_last(module: nn.Module, inner: Sequence[int]) -> bool | None:
+    """Whether the last part with weights works along the last axis; None: it has no weights."""
+    parts = [
+        part
+        for part in module.modules()
+        if any(parameter is not None for parameter in part._parameters.values())
+    ]
+    if not parts:
+        return None
+    part = parts[-1]
+    if isinstance(part, nn.LayerNorm):
+        return part.normalized_shape[-1] == inner[-1]
+    return isinstance(part, nn.Linear)

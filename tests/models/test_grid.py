@@ -1,0 +1,83 @@
+"""Every layer's positions are laid on the picture, or refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from seewhy.models.grid import Grid, find_grid
+
+SQUARE = (1, 3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("shape", "picture", "wanted"),
+    [
+        ((1, 512, 7, 7), SQUARE, Grid((7, 7))),
+        ((1, 7, 7, 768), SQUARE, Grid((7, 7), "channels last")),
+        ((1, 196, 192), SQUARE, Grid((14, 14), "tokens")),
+        ((1, 197, 192), SQUARE, Grid((14, 14), "tokens", 1)),
+        ((1, 198, 192), SQUARE, Grid((14, 14), "tokens", 2)),
+        ((1, 201, 192), SQUARE, Grid((14, 14), "tokens", 5)),
+        ((1, 50, 768), SQUARE, Grid((7, 7), "tokens", 1)),
+        ((1, 281, 192), (1, 3, 224, 320), Grid((14, 20), "tokens", 1)),
+        ((1, 14, 20, 96), (1, 3, 224, 320), Grid((14, 20), "channels last")),
+        ((1, 226, 64), (1, 3, 250, 250), Grid((15, 15), "tokens", 1)),  # 250 = 15·16 + 10
+        ((1, 512, 7, 7), (1, 3, 480, 640), Grid((7, 7))),  # pooled to a fixed size
+        ((2, 16, 100), (2, 1, 400), Grid((100,))),
+        ((2, 8, 4, 10, 10), (2, 1, 8, 40, 40), Grid((4, 10, 10))),
+        ((2, 4, 10, 10, 32), (2, 1, 8, 40, 40), Grid((4, 10, 10), "channels last")),
+        ((1, 1569, 96), (1, 3, 16, 224, 224), None),  # 8·14·14, or 2·28·28
+        ((8, 64, 7, 7), (1, 3, 8, 224, 224), Grid((8, 7, 7), "frames")),
+        ((64, 49, 96), SQUARE, None),  # the windows of an attention
+        ((1, 1000), SQUARE, None),
+        ((1, 15, 8), (1, 3, 8, 8), None),
+    ],
+)
+def test_the_grid_follows_from_the_picture(
+    shape: tuple[int, ...], picture: tuple[int, ...], wanted: Grid | None
+) -> None:
+    assert find_grid(shape, picture) == wanted
+
+
+def test_what_the_shape_leaves_open_the_last_weights_decide() -> None:
+    shape = (1, 28, 28, 28)
+    assert find_grid(shape, SQUARE, nn.Conv2d(3, 28, 3)) == Grid((28, 28))
+    assert find_grid(shape, SQUARE, nn.LayerNorm(28)) == Grid((28, 28), "channels last")
+
+
+def test_tokens_of_a_picture_reduced_unlike_along_its_axes_follow_a_known_map() -> None:
+    picture = (1, 1, 128, 1000)
+    assert find_grid((1, 8 * 100 + 1, 64), picture) is None
+    known = ((8, 100),)
+    assert find_grid((1, 801, 64), picture, None, known) == Grid((8, 100), "tokens", 1)
+    video = (1, 3, 16, 224, 224)
+    wanted = Grid((8, 14, 14), "tokens", 1)
+    assert find_grid((1, 1569, 96), video, None, ((8, 14, 14),)) == wanted
+
+
+@given(
+    batch=st.integers(1, 3),
+    channels=st.integers(1, 5),
+    height=st.integers(2, 4),
+    width=st.integers(2, 4),
+    extra=st.integers(0, 3),
+)
+def test_there_and_back(batch: int, channels: int, height: int, width: int, extra: int) -> None:
+    made = torch.arange(batch * channels * height * width).reshape(batch, channels, height, width)
+    first = Grid((height, width))
+    assert torch.equal(first.of(made), made)
+    rows = made.flatten(2).mT
+    tokens = torch.cat([-torch.ones(batch, extra, channels, dtype=rows.dtype), rows], 1)
+    as_tokens = Grid((height, width), "tokens", extra)
+    assert torch.equal(as_tokens.of(tokens), made)
+    assert torch.equal(as_tokens.back(made, tokens[:1]), tokens)
+    last = Grid((height, width), "channels last")
+    assert torch.equal(last.of(made.permute(0, 2, 3, 1)), made)
+    assert torch.equal(last.back(made, made), made.permute(0, 2, 3, 1))
+    video = Grid((batch, height, width), "frames")
+    assert torch.equal(video.of(made), made.movedim(0, 1)[None])
+    assert torch.equal(video.back(video.of(made), made), made)
