@@ -290,6 +290,18 @@ def test_half_precision_networks(dtype: torch.dtype) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=0.05 * float(other.abs().max()))
 
 
+def test_signals_and_volumes() -> None:
+    class Signal(Transformer):
+        def __init__(self, convolution: nn.Module) -> None:
+            super().__init__(class_token=False)
+            self.patches = convolution
+
+    signal = Signal(nn.Conv1d(3, 12, 4, 4)).eval()
+    assert find_attention(signal, torch.randn(1, 3, 64)).grid.size == (16,)
+    video = Signal(nn.Conv3d(3, 12, (2, 4, 4), (2, 4, 4))).eval()
+    assert find_attention(video, torch.randn(1, 3, 8, 8, 8)).grid.size == (4, 2, 2)
+
+
 @pytest.mark.parametrize("pooling", [True, False])
 def test_copies_of_the_pictures_give_the_same(pooling: bool) -> None:
     model, inputs = Pooling() if pooling else Transformer(), torch.randn(2, *PICTURE)
@@ -564,8 +576,8 @@ def timm_network(name: str, **options: Any) -> nn.Module:
 )
 def test_timm(name: str, options: dict[str, Any], read: slice) -> None:
     """Fused attentions are those that the same network gives where timm spells them out."""
-    model = timm_network(name, img_size=(48, 64), num_classes=5, **options)
-    inputs = torch.randn(2, 3, 48, 64)
+    model = timm_network(name, img_size=(64, 96), num_classes=5, **options)
+    inputs = torch.randn(2, 3, 64, 96)
     path, run = looked_at(model, inputs)
     assert path.blocks == tuple(model.blocks)
     with torch.no_grad():

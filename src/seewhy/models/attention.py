@@ -168,16 +168,20 @@ def find_attention(model: nn.Module, image: Tensor) -> AttentionPath:
         model(image.clone())
     calls, pooling = _among_tokens(met)
     tokens = met[calls[0]].shape[0]
-    grid = find_grid((1, tokens, 1), image.shape, known=tuple(sizes))
+    blocks = [_block(met[number].calls, number, tokens) for number in calls]
+    last, layout = blocks[-1]
+    given = layout.find(last.outputs, 1, tokens)
+    assert given is not None
+    shape = layout.by_token(given[1]).shape
+    grid = find_grid(shape, image.shape, last.module, tuple(sizes))
     if grid is None:
         raise MethodError(
             f"this network's attention is among {tokens} tokens that cannot be laid on a picture "
             f"of {tuple(image.shape)}; {INSTEAD}"
         )
-    blocks = [_block(met[number].calls, number, tokens) for number in calls]
     hands_on = [
-        _hands_on(call, layout, met[number].calls, tokens)
-        for (call, layout), number in zip(blocks, calls[1:], strict=False)
+        _hands_on(call, own, met[number].calls, tokens)
+        for (call, own), number in zip(blocks, calls[1:], strict=False)
     ]
     return AttentionPath(
         calls=calls,
@@ -186,8 +190,8 @@ def find_attention(model: nn.Module, image: Tensor) -> AttentionPath:
         tokens=tokens,
         grid=grid,
         blocks=tuple(call.module for call, _ in blocks),
-        whole=all(hands_on) and len({layout for _, layout in blocks}) == 1,
-        layout=blocks[-1][1],
+        whole=all(hands_on) and len({own for _, own in blocks}) == 1,
+        layout=layout,
     )
 
 
