@@ -57,6 +57,9 @@ METHOD_NAMES = (
     "guided-backprop",
     "deconvnet",
     "guided-grad-cam",
+    "attention-rollout",
+    "attention-relevance",
+    "legrad",
 )
 METRIC_NAMES = (
     "pointing",

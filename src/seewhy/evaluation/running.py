@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seewhy.attribution import Method
+from seewhy.attribution import NO_LAYER, Method
 from seewhy.dataset import Dataset, Record, map_classes
 from seewhy.dataset.results import ResultStore, Row, open_results
 from seewhy.errors import DataError, MethodError, SeewhyError, TargetError
@@ -408,7 +408,7 @@ class _Work:
             heatmaps = heatmaps_of(cases, maps)
         run_metric = runner(
             examined, cases, maps, method=entry.method, options=entry.options,
-            takes_seed="seed" in entry.takes, layer=None if layer == "input" else layer,
+            takes_seed="seed" in entry.takes, layer=None if layer in NO_LAYER else layer,
         )  # fmt: skip
         measured = measure(self._metrics, cases, heatmaps, run_metric)
         self._keep(entry.name, cases, measured, {"layer": layer, "seconds": seconds})

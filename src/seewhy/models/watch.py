@@ -246,7 +246,7 @@ def watch(
     hooks = [(layer.module, seen.see(index)) for index, layer in enumerate(layers)]
     if linear:
         hooks += [(module, seen.see_linear) for module in modules_of(model) if _is_linear(module)]
-    with undisturbed(model), _hooked(hooks), torch.enable_grad():
+    with undisturbed(model), hooked(hooks), torch.enable_grad():
         try:
             yield seen
         except RuntimeError as error:
@@ -340,7 +340,7 @@ def trace(
     tracer = _Tracer(names, threading.get_ident())
     hooks = [(module, tracer.after) for module in names]
     before = [(module, tracer.before) for module in names]
-    with undisturbed(model), _hooked(hooks, before), torch.no_grad():
+    with undisturbed(model), hooked(hooks, before), torch.no_grad():
         outputs = model(inputs.clone() if inputs.is_inference() else inputs)
     return outputs, tracer.calls
 
@@ -360,7 +360,7 @@ def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Itera
         other = replace(tensor)
         return None if other is None else replace_tensor(output, path, other)
 
-    with _hooked([(layer.module, hook)]):
+    with hooked([(layer.module, hook)]):
         yield
 
 
@@ -482,10 +482,11 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _hooked(
+def hooked(
     after: Sequence[tuple[nn.Module, Callable[..., Any]]],
     before: Sequence[tuple[nn.Module, Callable[..., Any]]] = (),
 ) -> Iterator[None]:
+    """Forward hooks behind and before modules while the block lasts."""
     with ExitStack() as stack:
         with _lock:  # handles number themselves from a shared count, which is not atomic
             handles = [module.register_forward_pre_hook(hook) for module, hook in before]
