@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seewhy.errors import MethodError, ModelError
+from seewhy.errors import MethodError
 from seewhy.evidence import LAYER, ONE_IMAGE, PIXELS, TAIL, WHOLE, Evidence
 from seewhy.layers import LayerSpec, beside_maps, find_layers, propose_layer
 from seewhy.methods import METHODS
@@ -124,10 +124,6 @@ def run(
     if isinstance(model, LoadedModel):
         labels = labels or model.labels
         model = model.module
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"model is a {type(model).__name__}; a torch.nn.Module or a loaded model is wanted."
-        )
     chosen = [_Chosen.by(method) for method in methods]
     _check_options(chosen, options)
     _check_speed(chosen, speed)

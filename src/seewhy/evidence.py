@@ -26,18 +26,17 @@ from seewhy.models.bound import Bound
 from seewhy.models.many_runs import EXACT, ChannelsLast, Speed, many_runs
 from seewhy.models.relu_rules import ReluRule, Rule
 from seewhy.models.rerun import Rerun, in_chunks, rerunning
-from seewhy.models.watch import Layer, Watch, at_least_float32, undisturbed
-from seewhy.models.without_channels import WithoutChannels
-from seewhy.targets import (
-    Binary,
-    ClassScore,
-    Counterfactual,
-    Finer,
-    Probability,
-    Resolved,
-    Target,
-    resolve,
+from seewhy.models.watch import (
+    CUTS,
+    WITHOUT_GRADIENT,
+    Layer,
+    Watch,
+    at_least_float32,
+    has_gradient,
+    undisturbed,
 )
+from seewhy.models.without_channels import WithoutChannels
+from seewhy.targets import Counterfactual, Finer, Resolved, Target, of_probability, resolve
 
 LAYER = ("activations", "gradients", "class_weights", "noisy_gradients", "curvature")
 PIXELS = (
@@ -390,10 +389,11 @@ def _seeing(rule: Rule | None) -> AbstractContextManager[Any]:
 
 
 def _gradient(scores: Tensor, inputs: Tensor, keep_graph: bool = False) -> Tensor:
-    if not scores.requires_grad:
+    if not has_gradient(scores):
         raise MethodError(
-            "the network cuts the gradient between its input and the score (detach, no_grad); "
-            "take a method that looks at a layer behind the cut."
+            f"the network cuts the gradient between its input and the score ({CUTS}); take a "
+            "method that looks at a layer behind the cut, or one that needs no gradient: "
+            f"{WITHOUT_GRADIENT}."
         )
     (found,) = torch.autograd.grad(scores.sum(), inputs, retain_graph=keep_graph, allow_unused=True)
     return torch.zeros_like(inputs) if found is None else found
@@ -413,22 +413,19 @@ def _at_once(version: Tensor, on_cpu: int) -> int:
 
 
 def _probability(target: Target) -> Target:
-    """The probability of the class that a target is about; of a `Finer`, the same of its classes'.
+    """The probability of what a target is about; of a `Finer`, the same of its classes'.
 
     Raises:
-        MethodError: for a target that is about no class.
+        MethodError: for a target that has none.
     """
-    if isinstance(target, Finer):
-        if target.gamma > 1:
-            raise MethodError(
-                f"gamma={target.gamma:g} gives this method weights below −1; take gamma up to 1, "
-                "or a method that reads scores: score-cam-increase, ablation-cam."
-            )
-        return target.of_probabilities()
-    if isinstance(target, Probability):
-        return target
-    if isinstance(target, (ClassScore, Binary)):
-        return Probability(target)
+    if isinstance(target, Finer) and target.gamma > 1:
+        raise MethodError(
+            f"gamma={target.gamma:g} gives this method weights below −1; take gamma up to 1, "
+            "or a method that reads scores: score-cam-increase, ablation-cam."
+        )
+    asked = of_probability(target)
+    if asked is not None:
+        return asked
     hint = " (what speaks against a class has no probability)"
     raise MethodError(
         f"this method weighs by the probability of a class, and '{target}' has none"

@@ -22,7 +22,9 @@ from seewhy.models.watch import (
     Call,
     Layer,
     at_least_float32,
+    check_hookable,
     clean_name,
+    has_gradient,
     modules_of,
     trace,
     unwrap,
@@ -69,6 +71,7 @@ def find_layers(model: nn.Module, spec: LayerSpec) -> list[Layer]:
         LayerError: for a name or module that is not in the model, with the nearest names.
     """
     model = unwrap(model)
+    check_hookable(model)
     names = _names(model)
     specs: list[str | nn.Module] = list(spec) if isinstance(spec, (list, tuple)) else [spec]  # type: ignore[list-item]
     if not specs:
@@ -330,7 +333,7 @@ def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
             read = [find_logits(outputs)]
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
-        read = [tensor for tensor in read if tensor.requires_grad]
+        read = [tensor for tensor in read if has_gradient(tensor)]
         if not read:
             return True
         generator = torch.Generator().manual_seed(0)

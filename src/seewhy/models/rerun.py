@@ -35,10 +35,11 @@ from seewhy.models.outputs import tensors_in
 from seewhy.models.watch import (
     Layer,
     check_calls,
-    eager_module,
+    check_hookable,
     modules_of,
     replacing,
     undisturbed,
+    unwrap,
 )
 from seewhy.progress import report
 
@@ -513,7 +514,7 @@ def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Iterator[Rerun]
     model may be called for other inputs too, and other threads may use it.
 
     Args:
-        model: any eager module.
+        model: any module.
         layer: where activations are exchanged; of several calls or tensors, the chosen one.
         inputs: one image, `(1, channels, height, width)`, on the model's device.
 
@@ -521,7 +522,8 @@ def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Iterator[Rerun]
         LayerError: when the layer does not run, or it is not clear which call or tensor is meant.
         ModelError: for a model that cannot be rerun, or gives something else each time.
     """
-    model = eager_module(model)
+    model = unwrap(model)
+    check_hookable(layer.module)
     rerun = Rerun(model, layer, inputs)
     with (
         undisturbed(model),
@@ -630,6 +632,8 @@ def _switched(modules: Sequence[nn.Module]) -> Iterator[None]:
     try:
         with _lock:
             for module in modules:
+                if isinstance(module, torch.jit.ScriptModule):
+                    continue  # its forward is no Python: it runs each time
                 switch = _switches.get(module)
                 if switch is None:
                     switch = _switches[module] = _Switch(module)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
+from seewhy.models.exported import as_module, is_program
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import replace_tensor, tensors_in
 
@@ -169,7 +170,7 @@ class Watch:
     ) -> tuple[tuple[Tensor, ...], float]:
         """Gradients as they come, and what they are to be divided by."""
         kept = self._kept()
-        if not scores.requires_grad:
+        if not has_gradient(scores):
             raise self._no_gradient(self._layers)
         scale = 1.0
         if any(tensor.dtype == torch.float16 for tensor in kept):
@@ -190,9 +191,9 @@ class Watch:
     def _no_gradient(self, layers: Sequence[Layer]) -> LayerError:
         names = ", ".join(f"'{layer}'" for layer in layers)
         return LayerError(
-            f"the score does not depend on layer {names}: the network cuts the gradient behind it "
-            "(detach, argmax, inference_mode), or the layer lies beside the path to the score. "
-            "Choose another layer, or a method that needs no gradient."
+            f"the score has no gradient with respect to layer {names}: the network cuts it behind "
+            f"the layer ({CUTS}), or the layer lies beside the path to the score. Choose another "
+            f"layer, or a method that needs no gradient: {WITHOUT_GRADIENT}."
         )
 
     def see(self, index: int) -> Callable[[nn.Module, Any, Any], Any]:
@@ -228,16 +229,18 @@ def watch(
     may watch or run the same model.
 
     Args:
-        model: any eager module.
+        model: any module.
         layers: where to look; several may lie behind each other or side by side.
         differentiate: whether gradients will be wanted.
         linear: whether to remember the last linear map of a run.
 
     Raises:
-        ModelError: for a model that cannot be watched.
+        ModelError: for layers that cannot be watched.
         LayerError: when a layer does not run, runs more than once, or holds several tensors.
     """
-    model = eager_module(model)
+    model = unwrap(model)
+    for layer in layers:
+        check_hookable(layer.module)
     seen = Watch(model, layers, differentiate)
     hooks: list[tuple[nn.Module, Callable[..., Any]]]
     hooks = [(layer.module, seen.see(index)) for index, layer in enumerate(layers)]
@@ -328,7 +331,12 @@ def trace(
 
     `named` is the part of the model whose modules are seen, and in which they have their names.
     """
-    names = {module: clean_name(name) for name, module in (named or model).named_modules()}
+    check_hookable(named or model)
+    names = {
+        module: clean_name(name)
+        for name, module in (named or model).named_modules()
+        if not isinstance(module, torch.jit.ScriptModule)
+    }
     tracer = _Tracer(names, threading.get_ident())
     hooks = [(module, tracer.after) for module in names]
     before = [(module, tracer.before) for module in names]
@@ -380,26 +388,36 @@ def check_calls(layer: Layer, count: int) -> None:
         )
 
 
-def eager_module(model: nn.Module) -> nn.Module:
-    """The model without its wrappers.
+def check_hookable(module: nn.Module) -> None:
+    """A layer, or the model whose layers are looked for, is run by Python.
 
     Raises:
         ModelError: for TorchScript, which calls no hooks.
     """
-    model = unwrap(model)
-    if any(isinstance(one, torch.jit.ScriptModule) for one in (model, *model._modules.values())):
+    if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
-            "the model is TorchScript, which does not let its layers be watched; load the eager "
-            "model it was made from."
+            "the model, or the part with this layer, is TorchScript, whose layers cannot be "
+            "watched; take a method that looks at no layer (saliency, integrated-gradients, rise, "
+            "occlusion), or the model it was made from."
         )
-    return model
 
 
-def unwrap(model: nn.Module) -> nn.Module:
-    """The module inside what torch.compile, DataParallel or DistributedDataParallel made of it."""
+def unwrap(model: Any) -> nn.Module:
+    """The module inside what torch.compile, DataParallel, DDP or torch.export made of it.
+
+    Raises:
+        ModelError: for what is no model.
+    """
+    if is_program(model):
+        return as_module(model)
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"model is a {type(model).__name__}; a torch.nn.Module, a torch.export program or a "
+            "loaded model is wanted."
+        )
     while True:
         if "_orig_mod" in model._modules:
-            model = model._orig_mod  # type: ignore[assignment]
+            model = model._orig_mod
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         else:
@@ -533,6 +551,33 @@ def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
         f"layer '{layer.name}' returns {type(output).__name__} with {len(spatial)} feature "
         f"maps; one is wanted. It gives {shapes or 'no floating-point tensor'}."
     )
+
+
+CUTS = "detach, argmax, inference_mode, a quantised part"
+"""What leaves a score without a gradient, for errors."""
+
+WITHOUT_GRADIENT = "eigen-cam, recipro-cam, ablation-cam, rise, occlusion"
+"""Methods that need none, for errors."""
+
+
+def has_gradient(scores: Tensor) -> bool:
+    """Whether autograd knows a derivative of everything that `scores` were computed by.
+
+    Operations without one (integer arithmetic, custom operators) are in the graph too: they pass
+    no gradient, and where another way leads around them the rest would be taken for the whole.
+    """
+    if scores.grad_fn is None:
+        return scores.requires_grad
+    waiting, met = [scores.grad_fn], {scores.grad_fn}
+    while waiting:
+        node = waiting.pop()
+        if "NotImplemented" in node.name():
+            return False
+        for behind, _ in node.next_functions:
+            if behind is not None and behind not in met:
+                met.add(behind)
+                waiting.append(behind)
+    return True
 
 
 def _differentiable(outputs: Any) -> bool:
