@@ -37,16 +37,7 @@ from seewhy.models.watch import (
     undisturbed,
 )
 from seewhy.models.without_channels import WithoutChannels
-from seewhy.targets import (
-    Binary,
-    ClassScore,
-    Counterfactual,
-    Finer,
-    Probability,
-    Resolved,
-    Target,
-    resolve,
-)
+from seewhy.targets import Counterfactual, Finer, Resolved, Target, of_probability, resolve
 
 LAYER = ("activations", "gradients", "class_weights", "noisy_gradients", "curvature")
 PIXELS = (
@@ -453,22 +444,19 @@ def _at_once(version: Tensor, on_cpu: int) -> int:
 
 
 def _probability(target: Target) -> Target:
-    """The probability of the class that a target is about; of a `Finer`, the same of its classes'.
+    """The probability of what a target is about; of a `Finer`, the same of its classes'.
 
     Raises:
-        MethodError: for a target that is about no class.
+        MethodError: for a target that has none.
     """
-    if isinstance(target, Finer):
-        if target.gamma > 1:
-            raise MethodError(
-                f"gamma={target.gamma:g} gives this method weights below −1; take gamma up to 1, "
-                "or a method that reads scores: score-cam-increase, ablation-cam."
-            )
-        return target.of_probabilities()
-    if isinstance(target, Probability):
-        return target
-    if isinstance(target, (ClassScore, Binary)):
-        return Probability(target)
+    if isinstance(target, Finer) and target.gamma > 1:
+        raise MethodError(
+            f"gamma={target.gamma:g} gives this method weights below −1; take gamma up to 1, "
+            "or a method that reads scores: score-cam-increase, ablation-cam."
+        )
+    asked = of_probability(target)
+    if asked is not None:
+        return asked
     hint = " (what speaks against a class has no probability)"
     raise MethodError(
         f"this method weighs by the probability of a class, and '{target}' has none"

@@ -42,6 +42,7 @@ def explain(
     preprocess: Preprocess | None = None,
     rgb: tuple[int, int, int] | None = None,
     labels: Sequence[str] | None = None,
+    inputs: Callable[[Tensor], Any] | None = None,
     speed: Speed = EXACT,
     **options: Any,
 ) -> Explanation:
@@ -54,6 +55,8 @@ def explain(
         preprocess, labels: for a bare module; what a loaded model brings is the default.
         rgb: the channels to draw as red, green and blue, where the input is no photograph: the
             preprocessing's `rgb` (see `Preprocess`).
+        inputs: for a model that takes more than a picture: makes all that it is called with, a
+            tuple or a mapping, from the prepared pictures `(batch, channels, height, width)`.
 
     Raises:
         ImageError, LayerError, TargetError, MethodError, ModelError: each with what to do.
@@ -62,7 +65,7 @@ def explain(
     """
     explainer = Explainer(
         model, method=method, layer=layer, fuse=fuse, output=output,
-        preprocess=preprocess, rgb=rgb, labels=labels, speed=speed, **options,
+        preprocess=preprocess, rgb=rgb, labels=labels, inputs=inputs, speed=speed, **options,
     )  # fmt: skip
     return explainer(image, target)
 
@@ -74,7 +77,8 @@ class Explainer:
         model: what `load_model` gave, or any module.
         method: one, or a list: all of them come from the same forward pass.
         batch_size: pictures that go through the model at once.
-        layer, fuse, output, preprocess, rgb, labels, speed, options: as `explain` takes them.
+        layer, fuse, output, preprocess, rgb, labels, inputs, speed, options: as `explain` takes
+            them.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class Explainer:
         preprocess: Preprocess | None = None,
         rgb: tuple[int, int, int] | None = None,
         labels: Sequence[str] | None = None,
+        inputs: Callable[[Tensor], Any] | None = None,
         batch_size: int = 8,
         speed: Speed = EXACT,
         **options: Any,
@@ -103,7 +108,7 @@ class Explainer:
         preprocess = preprocess or own
         self.preprocess = preprocess if rgb is None else replace(preprocess, rgb=rgb)
         self.methods = [method] if isinstance(method, str) or callable(method) else list(method)
-        self.layer, self.fuse, self.output = layer, fuse, output
+        self.layer, self.fuse, self.output, self.inputs = layer, fuse, output, inputs
         self.batch_size, self.speed = batch_size, speed
         self.options = options
 
@@ -215,9 +220,10 @@ class Explainer:
 
     def _explain(self, batch: list[Prepared], listed: bool) -> Iterator[Explanation]:
         started = time.perf_counter()
+        pictures = torch.stack([one.tensor for one in batch])
         made = run(
             self.module,
-            torch.stack([one.tensor for one in batch]),
+            pictures if self.inputs is None else self.inputs(pictures),
             [one.target for one in batch] if listed else batch[0].target,
             methods=self.methods,
             layer=self.layer,

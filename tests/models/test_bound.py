@@ -134,6 +134,20 @@ def test_a_video_is_run_frame_by_frame_or_as_a_volume() -> None:
     assert str(seewhy.attribute(model, video, target=1).shape) == "torch.Size([2, 5, 8, 6])"
 
 
+def test_a_picture_is_explained_with_what_else_the_model_takes() -> None:
+    plain, metadata = Plain().eval(), torch.rand(1, 6)
+    size = {"size": (8, 8), "resize": (8, 8)}
+    preprocess = seewhy.Preprocess(**size, mean=(0.5,) * 3, std=(0.25,) * 3)
+    picture = torch.randint(0, 256, (20, 16, 3), dtype=torch.uint8).numpy()
+    why = seewhy.explain(
+        plain, picture, 1, preprocess=preprocess, inputs=lambda pictures: (pictures, metadata)
+    )
+    prepared = preprocess(picture)[None]
+    wanted = seewhy.attribute(plain, (prepared, metadata), target=1)
+    torch.testing.assert_close(torch.from_numpy(why.map), wanted[0])
+    assert why.heatmap.shape == (20, 16)
+
+
 @pytest.mark.parametrize(
     ("inputs", "asked", "says"),
     [

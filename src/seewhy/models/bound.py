@@ -89,7 +89,7 @@ class Bound(nn.Module):
             outputs = module(**given)
         else:
             outputs = module(*given)
-        return find_logits(outputs, self._output)
+        return find_logits(outputs, self._output, size=picture.shape[-2:])
 
     def image(self, index: int) -> Bound:
         """The model bound to what belongs to one image of the batch."""
