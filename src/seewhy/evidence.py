@@ -37,6 +37,7 @@ from seewhy.models.watch import (
     Watch,
     at_least_float32,
     has_gradient,
+    modules_of,
     undisturbed,
 )
 from seewhy.models.without_channels import WithoutChannels
@@ -63,6 +64,9 @@ PIXEL_RULES: dict[str, Rule | None] = {
     "deconvnet_gradients": "deconvnet",
 }
 """What the ReLUs do while the gradient passes, for each of these."""
+
+SEEING_OPERATIONS = ("guided_gradients", "deconvnet_gradients", "full_gradients")
+"""Evidence that is gathered at every activation function or bias as it is called."""
 
 VERSIONS_BYTES = 64 << 20  # of changed activations or images that are made at once
 RERUNS, FORWARDS = 64, 16  # and how many at most on a CPU, which gains nothing beyond
@@ -102,6 +106,8 @@ class Evidence:
         self._labels, self._linear = labels, None
         self._run = ChannelsLast(self._model)
         self._pixels: tuple[Rule | None, Any, Tensor, Tensor] | None = None
+        if set(needs) & set(SEEING_OPERATIONS):
+            _check_operations(model, len(inputs))
         rules = [PIXEL_RULES[name] for name in needs if name in PIXEL_RULES]
         if isinstance(first, Rerun):
             layers[0].grid(first.raw, inputs.shape)  # raises where it does not lie on the picture
@@ -240,10 +246,11 @@ class Evidence:
         run, self._pixels = self._pixels, None  # what the graph holds is freed
         if run is not None and inputs is self._rows and run[0] == rule:
             _, seeing, leaf, logits = run
-            columns = self._score(logits).unbind(1)
-            last = len(columns) - 1
-            by_target = [_gradient(one, leaf, t < last) for t, one in enumerate(columns)]
-            gradients = torch.stack(by_target, 1).flatten(0, 1)
+            with torch.inference_mode(False), torch.enable_grad():
+                columns = self._score(logits).unbind(1)
+                last = len(columns) - 1
+                by_target = [_gradient(one, leaf, t < last) for t, one in enumerate(columns)]
+                gradients = torch.stack(by_target, 1).flatten(0, 1)
         else:
             seeing = _seeing(rule)
             gradients, _ = self._differentiated(inputs, seeing)
@@ -453,15 +460,39 @@ def _seeing(rule: Rule | None) -> AbstractContextManager[Any]:
     return ReluRule(rule) if rule else nullcontext()
 
 
+def _check_operations(model: Bound, images: int) -> None:
+    """A run shows its operations one by one, and all images in each.
+
+    Raises:
+        MethodError: where it does not.
+    """
+    if any(isinstance(one, torch.jit.ScriptModule) for one in modules_of(model)):
+        raise MethodError(
+            "the method looks at every activation function or bias as it is called, which "
+            "TorchScript does not show; take saliency, smoothgrad or integrated-gradients, or the "
+            "model it was made from."
+        )
+    if model.at_once not in (None, images):
+        raise MethodError(
+            f"the method looks at every operation of one run of the batch, and the program was "
+            f"exported for batches of {model.at_once}, where {images} came; give as many, or take "
+            "saliency or integrated-gradients."
+        )
+
+
 def _gradient(scores: Tensor, inputs: Tensor, keep_graph: bool = False) -> Tensor:
-    if not has_gradient(scores):
+    found = None
+    if has_gradient(scores):
+        (found,) = torch.autograd.grad(
+            scores.sum(), inputs, retain_graph=keep_graph, allow_unused=True
+        )
+    if found is None:
         raise MethodError(
             f"the network cuts the gradient between its input and the score ({CUTS}); take a "
             "method that looks at a layer behind the cut, or one that needs no gradient: "
             f"{WITHOUT_GRADIENT}."
         )
-    (found,) = torch.autograd.grad(scores.sum(), inputs, retain_graph=keep_graph, allow_unused=True)
-    return torch.zeros_like(inputs) if found is None else found
+    return found
 
 
 def _along_the_batch(by_target: Sequence[list[Tensor]]) -> list[Tensor]:
