@@ -249,7 +249,7 @@ def test_a_run_that_was_interrupted_goes_on_without_losing_or_repeating(
     assert rows.read_bytes() == before
     assert once_more.results == found.results
     # One black picture to count the classes, and those drawn once more: logits and two methods.
-    assert counted.pictures == 1 + 2 * len(found.extremes())
+    assert counted.pictures == 1 + 2 * len(found.extremes(4))
 
 
 class Counted(Colours):

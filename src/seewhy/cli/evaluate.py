@@ -118,6 +118,15 @@ def evaluate(
             show_default="all",
         ),
     ] = None,
+    pictures: Annotated[
+        int,
+        typer.Option(
+            "--pictures",
+            min=0,
+            metavar="N",
+            help="So many of each method's best and worst are drawn in the page.",
+        ),
+    ] = 4,
     by_class: Annotated[
         bool,
         typer.Option(
@@ -195,8 +204,8 @@ def evaluate(
                 loaded, dataset, methods=methods, metrics=names, target=target.value,
                 only_correct=not misclassified, mapping=mapping, layer=layer, output=output,
                 options=of_methods, metric_options=of_metrics, by_class=by_class, limit=limit,
-                batch_size=batch_size, seed=seed, out=out, restart=restart, on_error=on_error,
-                advance=advance,
+                pictures=pictures, batch_size=batch_size, seed=seed, out=out, restart=restart,
+                on_error=on_error, advance=advance,
             )  # fmt: skip
         except OSError as error:
             raise DataError(f"--out '{out}' cannot be written ({error.strerror})") from None
@@ -238,6 +247,9 @@ def show(found: Evaluation, width: int) -> None:
                 rows.append((f"  {name}", *map(_cell, own)))
         show_table(["pictures" if not rows else "", *metrics], rows, right=metrics)
         say("")
+    for metric in found.metrics:
+        if said := _verdicts(found.results, metric["name"]):
+            say(f"{metric['title']}: {said}")
     lower = [one["name"] for one in found.metrics if one["better"] == "lower"]
     if lower:
         say(f"lower is better: {', '.join(lower)}")
@@ -255,6 +267,17 @@ def show(found: Evaluation, width: int) -> None:
         if counts[kind]
     ]
     say(f"{'; '.join(words)}; intervals: 95 % of bootstrap draws of pictures")
+
+
+def _verdicts(results: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Which methods pass a test, and which fail it; nothing of what is no test."""
+    by_verdict: dict[str, list[str]] = {}
+    for one in results:
+        if (one["metric"], one["subset"]) == (metric, "all") and "verdict" in one:
+            by_verdict.setdefault(one["verdict"], []).append(one["method"])
+    words = {"passes": "passed by", "fails": "failed by", "open": "too few pictures to say of"}
+    return "; ".join(f"{said} {', '.join(by_verdict[v])}" for v, said in words.items()
+                     if v in by_verdict)  # fmt: skip
 
 
 def _fitting(metrics: Sequence[str], width: int) -> list[list[str]]:

@@ -65,6 +65,7 @@ def evaluate(
     metric_options: Mapping[str, Mapping[str, Any]] | None = None,
     by_class: bool = False,
     limit: int | None = None,
+    pictures: int = 4,
     batch_size: int = 8,
     seed: int = 0,
     out: str | Path | None = None,
@@ -90,6 +91,7 @@ def evaluate(
         metric_options: by metric: `{"road": {"shares": (0.1, 0.5)}}`.
         by_class: means are of the classes' means, as in the pointing game's paper.
         limit: this many pictures, drawn by the seed, the same in every run.
+        pictures: so many of each method's best and worst are drawn, which takes a map each.
         batch_size: pictures explained at once.
         seed: of the sample, the random maps and the bootstrap.
         out: a folder for the results; a run that broke off there goes on. None keeps nothing.
@@ -169,8 +171,8 @@ def evaluate(
             problems=problems, left_out=len(data.problems), by_class=by_class,
         )  # fmt: skip
         if out is not None:
-            pictures = work.pictures(evaluation, {record.id: record for record in selected})
-            evaluation = write_files(folder, evaluation.with_images(pictures), store.rows)
+            drawn = work.drawn(evaluation.extremes(pictures), {one.id: one for one in selected})
+            evaluation = write_files(folder, evaluation.with_images(drawn), store.rows)
     return evaluation
 
 
@@ -435,15 +437,15 @@ class _Work:
         target = resolve(None, self._examined.logits(black), self._examined.labels).targets[0][0]
         self._examined.explain(entry.method, black, [target], entry.options)
 
-    def pictures(
-        self, evaluation: Evaluation, records: Mapping[str, Record]
+    def drawn(
+        self, extremes: Sequence[Mapping[str, Any]], records: Mapping[str, Record]
     ) -> list[dict[str, Any]]:
         """The best and the worst of each method, explained once more and drawn."""
         from seewhy.evaluation.writing import draw
 
         drawn = []
         by_name = {entry.name: entry for entry in self._entries}
-        for extreme in evaluation.extremes():
+        for extreme in extremes:
             record, label = records[extreme["record"]], extreme["label"]
             try:
                 prepared = self._explainer.prepare(str(record.image))

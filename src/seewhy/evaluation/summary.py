@@ -15,7 +15,7 @@ import numpy as np
 
 from seewhy.dataset.results import Row
 from seewhy.evaluation.cases import SEVERAL_CLASSES, SUBSETS
-from seewhy.metrics.accumulate import Estimate, PerImage
+from seewhy.metrics.accumulate import Estimate, PerImage, Statistic
 from seewhy.metrics.localisation import box_accuracy_curve, box_hits, choose_thresholds
 from seewhy.metrics.table import METRICS
 
@@ -24,7 +24,6 @@ ALL = "all"
 BOOTSTRAP = {"samples": 1000, "level": 0.95}
 BASELINES = ("centre point", "centre Gaussian", "whole image", "random map")
 MOST_CLASSES = 5  # that are reported one by one
-EXTREMES = 4  # pictures at each end
 _MAP = (
     "faithfulness: the raw map resized bilinearly to the input, corners not aligned; place: the "
     "raw map on the original picture, bilinear, 0 where the model saw nothing"
@@ -73,7 +72,8 @@ class Evaluation:
         problems: `record` and `reason`, of those that could not be used.
         methods: `name`, `layer`, `options`, `seconds` an image, and whether it is a `baseline`.
         metrics: `name`, `title`, `better`, `says`, `source`, and its `protocol`.
-        results: of `method`, `metric` and `subset`: `n`, `undefined`, `mean`, `low`, `high`.
+        results: of `method`, `metric` and `subset`: `n`, `undefined`, `mean`, `low`, `high`; of
+            tests also the `verdict`: `passes`, `fails`, or `open` where the interval leaves it so.
         differences: of `method` `to` the first one, and to the best, paired over the images.
         curves: of `metric` and `method`: `x`, `mean`, `low`, `high`, and the axes' titles.
         images: the best and the worst of each method, with a `picture`; empty before it is written.
@@ -112,7 +112,8 @@ class Evaluation:
         """The results as CSV, a row each."""
         text = io.StringIO()
         protocols = {one["name"]: one["protocol"] for one in self.metrics}
-        names = ["method", "metric", "subset", "n", "undefined", "mean", "low", "high", "protocol"]
+        numbers = ["n", "undefined", "mean", "low", "high"]
+        names = ["method", "metric", "subset", *numbers, "verdict", "protocol"]
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         for one in self.results:
@@ -124,8 +125,8 @@ class Evaluation:
         """The same with pictures."""
         return dataclasses.replace(self, images=images)
 
-    def extremes(self) -> list[dict[str, Any]]:
-        """Which pictures are each method's best and worst by the first metric."""
+    def extremes(self, count: int) -> list[dict[str, Any]]:
+        """Which pictures are each method's best and worst by the first metric, `count` of each."""
         found = []
         metric = self.metrics[0]
         for method in self.methods:
@@ -137,8 +138,8 @@ class Evaluation:
             order = sorted(
                 (pair for pair in defined if not math.isnan(pair[1])), key=lambda p: sign * p[1]
             )
-            best = order[:EXTREMES]
-            worst = [pair for pair in reversed(order) if pair not in best][:EXTREMES]
+            best = order[:count]
+            worst = [pair for pair in reversed(order) if pair not in best][:count]
             for kind, pairs in (("best", best), ("worst", worst)):
                 for id_, value in pairs:
                     record, label = id_.split("\t")
@@ -205,9 +206,16 @@ def summary(
     }
 
     values: dict[tuple[str, str], PerImage] = {}
+    pooled: dict[tuple[str, str], PerImage] = {}
+    of_sum: dict[str, Statistic | None] = {}
     curves: list[dict[str, Any]] = []
     for metric, chosen in protocol.metrics.items():
         entry = METRICS[metric]
+        size = max(
+            (len(r.values["curves"].get(metric, ())) for own in found.values()
+             for r in own.values()), default=0,
+        )  # fmt: skip
+        of_sum[metric] = entry.pooled if size else None
         for name in names:
             own = found.get(name, {})
             if entry.ious:
@@ -221,6 +229,13 @@ def summary(
                        if metric in r.values["metrics"]}  # fmt: skip
             if numbers:
                 values[name, metric] = PerImage(numbers)
+            if of_sum[metric] and numbers:
+                nothing = [math.nan] * size
+                pooled[name, metric] = PerImage(
+                    {id_: own[id_].values["curves"][metric] or nothing for id_ in numbers}
+                )
+            if entry.pooled:
+                continue
             lines = {i: r.values["curves"][metric] for i, r in own.items()
                      if metric in r.values["curves"]}  # fmt: skip
             if lines and entry.curve is not None:
@@ -238,12 +253,15 @@ def summary(
     results, differences = [], []
     for subset, ids in _subsets(subsets).items():
         for metric in protocol.metrics:
-            here = {name: _only(values[name, metric], ids) for name in names
-                    if (name, metric) in values}  # fmt: skip
+            here = {name: _only(pooled.get((name, metric), values[name, metric]), ids)
+                    for name in names if (name, metric) in values}  # fmt: skip
+            how["of_sum"] = of_sum[metric]
             estimates = {name: one.estimate(**how) for name, one in here.items()}
             for name, estimate in estimates.items():
                 about = {"method": name, "metric": metric, "subset": subset}
-                results.append({**about, **_in_words(estimate)})
+                limit = METRICS[metric].passes_below
+                verdict = {} if limit is None else {"verdict": _verdict(estimate, limit)}
+                results.append({**about, **_in_words(estimate), **verdict})
             for name, to in _pairs(names, methods, METRICS[metric].better, estimates):
                 if len(here[name]) and len(here[to]):
                     about = {"method": name, "metric": metric, "subset": subset}
@@ -402,6 +420,12 @@ def _in_words(estimate: Estimate) -> dict[str, Any]:
         "n": estimate.count, "undefined": estimate.undefined, "mean": estimate.value,
         "low": estimate.low, "high": estimate.high,
     }  # fmt: skip
+
+
+def _verdict(estimate: Estimate, limit: float) -> str:
+    if estimate.high < limit:
+        return "passes"
+    return "fails" if estimate.low > limit else "open"
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from seewhy.errors import MetricError
 from seewhy.metrics import faithfulness, imputation, localisation, robustness, sanity
+from seewhy.metrics.accumulate import Statistic
 
 Needs = Literal[
     "region", "boxes", "mask", "score", "score and explain", "explain", "seeds", "model", "classes"
@@ -72,6 +73,10 @@ class Metric:
         pixels: options in pixels of a picture whose shorter side is 224, to be scaled to others.
         baselines: the maps that know nothing of the image, to be reported beside it.
         ious: of box metrics whose threshold is chosen on other images: the IoUs that count.
+        pooled: of metrics of all pictures together: what their summed results give, flattened;
+            `value` is then a picture's own, by which pictures are told apart.
+        passes_below: of tests: a method passes whose value is below this, a half of what a map
+            that stays as it is has.
     """
 
     title: str
@@ -87,6 +92,8 @@ class Metric:
     pixels: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     ious: tuple[float, ...] = ()
+    pooled: Statistic | None = None
+    passes_below: float | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -129,13 +136,17 @@ def _shares_and_scores(result: Any) -> tuple[Any, Any]:
     return result.shares, result.scores
 
 
-def _last(result: sanity.Likeness) -> Any:
-    return result.absolute[:, -1]
+def _upper(result: sanity.Likeness) -> Any:
+    return result.absolute[:, 0]
 
 
 def _stages(result: sanity.Likeness) -> tuple[Any, Any]:
     count = len(result.steps)
     return np.arange(1, count + 1) / count, result.absolute
+
+
+def _average_precision(sums: np.ndarray) -> np.ndarray:
+    return localisation.pixel_average_precision(sums.reshape(len(sums), 2, -1))
 
 
 _CASCADE = Curve(_stages, "share of the layers drawn anew", "rank correlation")
@@ -189,10 +200,11 @@ METRICS: dict[str, Metric] = {
     ),
     "pxap": Metric(
         "PxAP", "higher",
-        "the area under precision over recall of the pixels, image by image (Choe 2020 pools the "
-        "pixels of all images)",
+        "the area under precision over recall of the pixels of all pictures, each picture's as "
+        "many",
         "Choe 2020", "mask", localisation.pixel_histogram,
-        value=localisation.pixel_average_precision, baselines=_CENTRED,
+        value=localisation.pixel_average_precision, changed={"interval": 0.01},
+        baselines=_CENTRED, pooled=_average_precision,
     ),
     "deletion": Metric(
         "deletion", "lower",
@@ -302,10 +314,11 @@ METRICS: dict[str, Metric] = {
     ),
     "sanity-cascading": Metric(
         "cascading randomisation", "lower",
-        "how alike the map still is, by rank and without signs, when all weights are drawn anew "
-        "(a method that shows the model's reasons comes near 0)",
-        "Adebayo 2018", "model", sanity.cascading_randomisation, _last, _CASCADE,
-        changed={"stages": 5},
+        "how alike the map still is, by rank and without signs, when the upper layers are drawn "
+        "anew, the first of the stages: the scores are random then, and so should the map be; the "
+        "curve goes on to the lowest layer",
+        "Adebayo 2018", "model", sanity.cascading_randomisation, _upper, _CASCADE,
+        changed={"stages": 5}, passes_below=0.5,
     ),
     "sanity-independent": Metric(
         "independent randomisation", "lower",
@@ -319,7 +332,7 @@ METRICS: dict[str, Metric] = {
         "another class's map", "lower",
         "how alike, by rank, the map is to that of another class drawn at random",
         "after Adebayo 2018", "classes", sanity.target_randomisation,
-        lambda result: result.spearman.mean(1),
+        lambda result: result.spearman.mean(1), passes_below=0.5,
     ),
 }  # fmt: skip
 """By the names that `seewhy evaluate --metrics` takes."""

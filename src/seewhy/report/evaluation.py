@@ -329,6 +329,8 @@ def _cell(entry: Entry, metric: _Metric, size: Any, best: bool) -> str:
     notes = [f"n = {_whole(entry['n'])}"] if entry.get("n") not in (None, size) else []
     if entry.get("undefined"):
         notes.append(f"{_whole(entry['undefined'])} undefined")
+    if entry.get("verdict"):
+        notes.append(text(entry["verdict"]))
     spread = metric.scale.interval(entry.get("low"), entry.get("high"))
     return (
         f'<td data-value="{"" if mean is None else repr(mean)}"{_class("best" if best else "")}>'
