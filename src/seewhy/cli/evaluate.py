@@ -181,6 +181,7 @@ def evaluate(
     from seewhy.dataset import read_dataset, read_mapping
     from seewhy.evaluation.running import default_metrics
     from seewhy.evaluation.running import evaluate as evaluated
+    from seewhy.metrics.table import METRICS
 
     with progress(f"reading {data}"):
         dataset = read_dataset(data, images=images, split=split)
@@ -197,7 +198,9 @@ def evaluate(
     def on_error(name: str, reason: str) -> None:
         say_error(reason if name in reason else f"{name}: {reason}")
 
-    steps = min(limit or len(dataset), len(dataset)) * len(methods)
+    collages = sum((METRICS[one].options | of_metrics.get(one, {}))["count"] for one in names
+                   if METRICS[one].needs == "collage")  # fmt: skip
+    steps = (min(limit or len(dataset), len(dataset)) + collages) * len(methods)
     with progress("evaluating", steps, stdout_is_data=as_json) as advance:
         try:
             found = evaluated(

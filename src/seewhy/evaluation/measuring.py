@@ -85,7 +85,23 @@ class Examined:
         module: nn.Module | None = None,
         layer: str | None = None,
     ) -> tuple[Tensor, str]:
-        """Raw maps (n, h, w), and the layer's name."""
+        """Raw maps (n, h, w), each for its image's target, and the layer's name."""
+        maps, name = self.explain_several(
+            method, images, [(one,) for one in targets], options, module=module, layer=layer
+        )
+        return maps[:, 0], name
+
+    def explain_several(
+        self,
+        method: Method,
+        images: Tensor,
+        targets: Sequence[tuple[Target, ...]],
+        options: Mapping[str, Any],
+        *,
+        module: nn.Module | None = None,
+        layer: str | None = None,
+    ) -> tuple[Tensor, str]:
+        """Raw maps (n, targets, h, w), for all targets of each image, and the layer's name."""
         made = run(
             module or self.module,
             images,
@@ -97,7 +113,7 @@ class Examined:
             options=dict(options),
             labels=self.labels,
         )
-        return made.maps[0][0][:, 0], made.layers[0][0]
+        return made.maps[0][0], made.layers[0][0]
 
 
 @dataclass(frozen=True, eq=False)

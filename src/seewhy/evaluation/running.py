@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from seewhy.attribution import Method, to_model
 from seewhy.dataset import Dataset, Record, map_classes
 from seewhy.dataset.results import ResultStore, Row, open_results
-from seewhy.errors import DataError, MethodError, SeewhyError, TargetError
+from seewhy.errors import DataError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.evaluation.cases import Case, Truth, chosen_classes, subsets_of
+from seewhy.evaluation.collages import Collage, choose, laid_together
 from seewhy.evaluation.measuring import (
     PLACED_BASELINES,
     RANDOM_MAP,
@@ -36,6 +37,7 @@ from seewhy.explainer import Explainer, Prepared
 from seewhy.images import Preprocess
 from seewhy.layers import find_layers
 from seewhy.methods import METHODS
+from seewhy.metrics.resizing import to_size
 from seewhy.metrics.table import METRICS, PLACED, find_metric
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector
@@ -97,7 +99,8 @@ def evaluate(
         out: a folder for the results; a run that broke off there goes on. None keeps nothing.
         restart: throw away what is in `out`.
         on_error: hears the name of each record that cannot be used, and why.
-        advance: called when a picture is done with one method, `len(methods)` times a picture.
+        advance: called when a picture is done with one method, `len(methods)` times a picture, and
+            as often for each collage.
 
     Raises:
         DataError: labels without a class, results in `out` of another protocol.
@@ -164,8 +167,10 @@ def evaluate(
         )  # fmt: skip
         for start in range(0, len(selected), batch_size):
             work.batch(selected[start : start + batch_size])
+        collages = {name: work.collages(name, selected) for name in work.on_collages}
         evaluation = summary(
             store.rows, protocol, [record.id for record in selected],
+            collages={one.id: one.labels for some in collages.values() for one in some},
             methods=[entry.name for entry in entries],
             options={entry.name: entry.options for entry in entries},
             problems=problems, left_out=len(data.problems), by_class=by_class,
@@ -265,11 +270,13 @@ class _Work:
         advance: Callable[[], None],
     ) -> None:
         self._explainer, self._examined, self._entries = explainer, examined, entries
-        self._metrics, self._classes, self._protocol = metrics, classes, protocol
+        self.on_collages = {m: o for m, o in metrics.items() if METRICS[m].needs == "collage"}
+        self._metrics = {m: o for m, o in metrics.items() if m not in self.on_collages}
+        self._classes, self._protocol = classes, protocol
         self._masks, self._store, self._fail, self._advance = masks, store, fail, advance
         self._status = {row.record: row.values for row in store.rows if row.method == _RECORD}
         self._worked: set[str] = set()  # methods that gave a map in this run
-        wanted = {b for name in metrics for b in METRICS[name].baselines}
+        wanted = {b for name in self._metrics for b in METRICS[name].baselines}
         self._baselines = [b for b in (*PLACED_BASELINES, RANDOM_MAP) if b in wanted]
 
     def batch(self, records: Sequence[Record]) -> None:
@@ -287,12 +294,13 @@ class _Work:
                 self._measure_baseline(baseline, cases)
             for entry in self._entries:
                 left = [case for case in cases if case.record.id not in broken]
-                broken |= self._measure(entry, left)
+                if self._metrics:
+                    broken |= self._measure(entry, left)
                 self._tick(len(group))
 
     def _done(self, record: Record) -> bool:
         status = self._status.get(record.id)
-        if status is None or status["status"] != USED:
+        if status is None or status["status"] != USED or not self._metrics:
             return status is not None
         names = [*self._baselines, *(entry.name for entry in self._entries)]
         return all(
@@ -413,6 +421,112 @@ class _Work:
         )  # fmt: skip
         measured = measure(self._metrics, cases, heatmaps, run_metric)
         self._keep(entry.name, cases, measured, {"layer": layer, "seconds": seconds})
+
+    def collages(self, metric: str, records: Sequence[Record]) -> list[Collage]:
+        """Measure the collages of pictures that have been looked at; returns them."""
+        options = dict(self.on_collages[metric])
+        side, steps = options["side"], options["count"] * len(self._entries)
+        try:
+            chosen = choose(records, self._status, **options)
+            self._try_size(side)
+        except SeewhyError as error:
+            self._fail(metric, str(error))
+            self._tick(steps)
+            return []
+        at_once = max(1, self._examined.batch_size // side**2)
+        for start in range(0, len(chosen), at_once):
+            some = chosen[start : start + at_once]
+            self._some_collages(metric, some, side)
+            self._tick(len(some) * len(self._entries))
+        self._tick(steps - len(chosen) * len(self._entries))
+        return chosen
+
+    def _some_collages(self, metric: str, collages: Sequence[Collage], side: int) -> None:
+        names = ["whole image", *(entry.name for entry in self._entries)]
+        collages = [one for one in collages if any(self._cells(one, name) for name in names)]
+        if not collages:
+            return
+        try:
+            images = laid_together(
+                [[self._explainer.prepare(str(r.image)) for r in one.records] for one in collages],
+                side,
+            )
+        except SeewhyError as error:  # a picture that was there when it was looked at
+            self._fail(" and ".join(one.id for one in collages), str(error))
+            return
+        flat = torch.ones(len(collages), side**2, side, side)
+        self._keep_collages(metric, "whole image", collages, flat, {})
+        for entry in self._entries:
+            self._explain_collages(metric, entry, collages, images)
+
+    def _cells(self, collage: Collage, name: str) -> list[int]:
+        """Those of which a method's result is not there yet."""
+        return [
+            cell for cell, label in enumerate(collage.labels)
+            if (collage.id, name, label) not in self._store
+        ]  # fmt: skip
+
+    def _explain_collages(
+        self, metric: str, entry: _Entry, collages: Sequence[Collage], images: Tensor
+    ) -> None:
+        left = [place for place, one in enumerate(collages) if self._cells(one, entry.name)]
+        if not left:
+            return
+        collages, images = [collages[place] for place in left], images[left]
+        began = time.perf_counter()
+        try:
+            maps, layer = self._examined.explain_several(
+                entry.method, images, [one.targets for one in collages], entry.options
+            )
+        except (MethodError, TargetError, RuntimeError) as error:
+            if entry.name not in self._worked:
+                self._try_without_picture(entry)
+            if len(collages) == 1:
+                self._fail(collages[0].id, f"{entry.name}: {error}")
+                return
+            for place, one in enumerate(collages):  # which of them was it?
+                self._explain_collages(metric, entry, [one], images[place : place + 1])
+            return
+        self._worked.add(entry.name)
+        seconds = (time.perf_counter() - began) / maps.shape[:2].numel()
+        large = to_size(maps.flatten(0, 1), (images.shape[2], images.shape[3]))
+        about = {"layer": layer, "seconds": seconds}
+        large = large.reshape(*maps.shape[:2], *large.shape[1:])
+        self._keep_collages(metric, entry.name, collages, large, about)
+
+    def _keep_collages(
+        self,
+        metric: str,
+        name: str,
+        collages: Sequence[Collage],
+        maps: Tensor,
+        about: Mapping[str, Any],
+    ) -> None:
+        """The values of maps (n, cells, h, w)."""
+        side = self.on_collages[metric]["side"]
+        began = time.perf_counter()
+        values = METRICS[metric].function(maps, np.arange(side**2), side=side)
+        spent = {metric: (time.perf_counter() - began) / values.size}
+        self._store.add(
+            Row(one.id, name, one.labels[cell], {
+                **about, "metrics": {metric: float(own[cell])}, "curves": {},
+                "metric_seconds": spent,
+            })
+            for one, own in zip(collages, values, strict=True)
+            for cell in self._cells(one, name)
+        )  # fmt: skip
+
+    def _try_size(self, side: int) -> None:
+        """A black collage: does the network take one?"""
+        preprocess = self._explainer.preprocess
+        height, width = (side * one for one in preprocess.size)
+        try:
+            self._examined.logits(torch.zeros(1, len(preprocess.mean), height, width))
+        except Exception as error:  # networks of one size say so as variously as they are built
+            raise ModelError(
+                f"the network does not take {height} × {width} pixels, the size of {side} × {side} "
+                f"pictures laid side by side ({error}); leave this metric out."
+            ) from error
 
     def _keep(self, name: str, cases: Sequence[Case], measured: Any, more: dict[str, Any]) -> None:
         self._store.add(

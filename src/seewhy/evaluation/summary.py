@@ -128,7 +128,11 @@ class Evaluation:
     def extremes(self, count: int) -> list[dict[str, Any]]:
         """Which pictures are each method's best and worst by the first metric, `count` of each."""
         found = []
-        metric = self.metrics[0]
+        # What is measured on several pictures at once tells none of them apart.
+        alone = [one for one in self.metrics if METRICS[one["name"]].needs != "collage"]
+        if not alone:
+            return []
+        metric = alone[0]
         for method in self.methods:
             values = self.values.get((method["name"], metric["name"]))
             if method["baseline"] or values is None:
@@ -157,6 +161,7 @@ def summary(
     protocol: Protocol,
     records: Sequence[str],
     *,
+    collages: Mapping[str, Sequence[str]],
     methods: Sequence[str],
     options: Mapping[str, Mapping[str, Any]],
     problems: Sequence[tuple[str, str]],
@@ -169,6 +174,7 @@ def summary(
         rows: of the store.
         protocol: under which they were made.
         records: ids of those that count.
+        collages: of them, by their ids their cells' labels.
         methods: the first is what the others are compared with.
         options: of each method.
         problems: names and reasons.
@@ -179,7 +185,7 @@ def summary(
     status: dict[str, Mapping[str, Any]] = {}
     found: dict[str, dict[str, Row]] = {}  # by method and by id
     for row in rows:
-        if row.record not in wanted:
+        if row.record not in wanted and row.record not in collages:
             continue
         if row.method == "":
             status[row.record] = row.values
@@ -195,7 +201,7 @@ def summary(
         kind: sum(v["status"] == kind for v in status.values())
         for kind in ("used", "misclassified", "no class")
     }
-    broken = {name for name, _ in problems[left_out:]}
+    broken = wanted & {name for name, _ in problems[left_out:]}
     counts = {
         "records": len(records),
         **count,
@@ -204,6 +210,9 @@ def summary(
         "left out when the data was read": left_out,
         "explained": len(subsets),
     }
+    if collages:
+        counts["collages"] = len(collages)
+        subsets |= {f"{id_}\t{label}": () for id_, labels in collages.items() for label in labels}
 
     values: dict[tuple[str, str], PerImage] = {}
     pooled: dict[tuple[str, str], PerImage] = {}
@@ -253,8 +262,9 @@ def summary(
     results, differences = [], []
     for subset, ids in _subsets(subsets).items():
         for metric in protocol.metrics:
-            here = {name: _only(pooled.get((name, metric), values[name, metric]), ids)
-                    for name in names if (name, metric) in values}  # fmt: skip
+            whole = {name: pooled.get((name, metric), values[name, metric]) for name in names
+                     if (name, metric) in values}  # fmt: skip
+            here = {name: some for name in whole if len(some := _only(whole[name], ids))}
             how["of_sum"] = of_sum[metric]
             estimates = {name: one.estimate(**how) for name, one in here.items()}
             for name, estimate in estimates.items():
@@ -263,10 +273,8 @@ def summary(
                 verdict = {} if limit is None else {"verdict": _verdict(estimate, limit)}
                 results.append({**about, **_in_words(estimate), **verdict})
             for name, to in _pairs(names, methods, METRICS[metric].better, estimates):
-                if len(here[name]) and len(here[to]):
-                    about = {"method": name, "metric": metric, "subset": subset}
-                    difference = _in_words(here[name].minus(here[to], **how))
-                    differences.append({**about, "to": to, **difference})
+                about = {"method": name, "metric": metric, "subset": subset, "to": to}
+                differences.append({**about, **_in_words(here[name].minus(here[to], **how))})
     return Evaluation(
         protocol={
             **protocol.to_json(),

@@ -5,6 +5,8 @@ from its signature, and with the ones below written beside every figure.
 
 - `score`: `"probability"` or `"logit"` of the explained class, for metrics that run the model.
 - `on`: for metrics of a region, `"boxes"` (filled) or `"mask"`.
+- `confidence`, `count`, `seed`: of collages, the least probability of the pictures in them, how
+  many are drawn, and by what.
 """
 
 from __future__ import annotations
@@ -21,12 +23,22 @@ from seewhy.metrics import faithfulness, imputation, localisation, robustness, s
 from seewhy.metrics.accumulate import Statistic
 
 Needs = Literal[
-    "region", "boxes", "mask", "score", "score and explain", "explain", "seeds", "model", "classes"
+    "region",
+    "boxes",
+    "mask",
+    "collage",
+    "score",
+    "score and explain",
+    "explain",
+    "seeds",
+    "model",
+    "classes",
 ]
 """What a metric's function takes beside its options:
 
 - `region`: the map on the picture, and the object's pixels there; `boxes`: the true boxes instead;
   `mask`: the mask and the pixels to ignore;
+- `collage`: the maps of pictures laid side by side, each for one cell's class, and the cells;
 - `score`: score, images, maps; `score and explain`: score, explain, images, maps;
 - `explain`: explain, images; `seeds`: the same, with a seed;
 - `model`: model, images, explain; `classes`: explain, images, classes.
@@ -38,6 +50,7 @@ PLACED = ("region", "boxes", "mask")
 _NOT_OPTIONS = ("at_once", "ignore", "classes", "layers", "size")
 _SCORES = ("probability", "logit")
 _REGIONS = ("boxes", "mask")
+_COLLAGES = {"confidence": 0.99, "count": 50, "seed": 0}
 _CENTRED = ("whole image", "centre Gaussian")
 
 
@@ -109,6 +122,8 @@ class Metric:
             found["score"] = "probability"
         if self.needs == "region":
             found["on"] = "boxes"
+        if self.needs == "collage":
+            found |= _COLLAGES
         return found
 
     def with_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,6 +220,12 @@ METRICS: dict[str, Metric] = {
         "Choe 2020", "mask", localisation.pixel_histogram,
         value=localisation.pixel_average_precision, changed={"interval": 0.01},
         baselines=_CENTRED, pooled=_average_precision,
+    ),
+    "grid-pointing": Metric(
+        "grid pointing", "higher",
+        "the share of the map's positive values that lies in its own class's cell, of four "
+        "pictures of different classes laid side by side at twice the input's size",
+        "Rao 2022", "collage", localisation.grid_pointing, baselines=("whole image",),
     ),
     "deletion": Metric(
         "deletion", "lower",
