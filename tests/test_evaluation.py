@@ -567,3 +567,15 @@ def test_on_photographs(shared_data: Path) -> None:
     assert (
         found.result("grad-cam", "energy")["mean"] > found.result("whole image", "energy")["mean"]
     )
+
+
+def test_the_papers_sanity_result(shared_data: Path) -> None:
+    """Adebayo 2018: Grad-CAM depends on what the model has learned, guided backpropagation not."""
+    model = pytest.importorskip("timm") and seewhy.load_model("demo")
+    found = evaluate(
+        model, read_dataset(shared_data / "ilsvrc_val"), methods=["grad-cam", "guided-backprop"],
+        limit=6, metrics=["sanity-cascading"],
+    )  # fmt: skip
+    assert found.result("grad-cam", "sanity-cascading")["verdict"] == "passes"
+    assert found.result("guided-backprop", "sanity-cascading")["verdict"] == "fails"
+    assert found.result("guided-backprop", "sanity-cascading")["mean"] > 0.9

@@ -9,8 +9,9 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -47,6 +48,7 @@ from seewhy.version import __version__
 
 TARGETS = ("label", "predicted")
 USED, MISCLASSIFIED, NO_CLASS = "used", "misclassified", "no class"
+_T = TypeVar("_T")
 _RECORD = ""  # the method of the row that says what became of a record
 
 
@@ -390,18 +392,28 @@ class _Work:
         broken: set[str] = set()
         for start in range(0, len(cases), self._examined.batch_size):
             some = cases[start : start + self._examined.batch_size]
-            try:
-                self._measure_some(entry, some)
-            except (MethodError, TargetError, RuntimeError) as error:
-                if entry.name not in self._worked:
-                    self._try_without_picture(entry)
-                if len(some) == 1:
-                    broken.add(some[0].record.id)
-                    self._fail(some[0].record.id, f"{entry.name}: {error}")
-                    continue
-                for one in some:  # which of them was it?
-                    broken |= self._measure(entry, [one])
+            work = partial(self._measure_some, entry)
+            broken |= self._each(entry, some, work, lambda one: one.record.id)
         return broken
+
+    def _each(
+        self,
+        entry: _Entry,
+        some: Sequence[_T],
+        work: Callable[[Sequence[_T]], None],
+        name: Callable[[_T], str],
+    ) -> set[str]:
+        """Work on all at once, or on one by one where that fails; returns those that fail alone."""
+        try:
+            work(some)
+        except (MethodError, TargetError, RuntimeError) as error:
+            if entry.name not in self._worked:
+                self._try_without_picture(entry)
+            if len(some) > 1:
+                return set().union(*(self._each(entry, [one], work, name) for one in some))
+            self._fail(name(some[0]), f"{entry.name}: {error}")
+            return {name(some[0])}
+        return set()
 
     def _measure_some(self, entry: _Entry, cases: Sequence[Case]) -> None:
         examined = self._examined
@@ -457,7 +469,13 @@ class _Work:
         flat = torch.ones(len(collages), side**2, side, side)
         self._keep_collages(metric, "whole image", collages, flat, {})
         for entry in self._entries:
-            self._explain_collages(metric, entry, collages, images)
+            left = [
+                (one, image) for one, image in zip(collages, images, strict=True)
+                if self._cells(one, entry.name)
+            ]  # fmt: skip
+            if left:
+                work = partial(self._explain_collages, metric, entry)
+                self._each(entry, left, work, lambda one: one[0].id)
 
     def _cells(self, collage: Collage, name: str) -> list[int]:
         """Those of which a method's result is not there yet."""
@@ -467,31 +485,19 @@ class _Work:
         ]  # fmt: skip
 
     def _explain_collages(
-        self, metric: str, entry: _Entry, collages: Sequence[Collage], images: Tensor
+        self, metric: str, entry: _Entry, some: Sequence[tuple[Collage, Tensor]]
     ) -> None:
-        left = [place for place, one in enumerate(collages) if self._cells(one, entry.name)]
-        if not left:
-            return
-        collages, images = [collages[place] for place in left], images[left]
+        collages = [one for one, _ in some]
+        images = torch.stack([image for _, image in some])
         began = time.perf_counter()
-        try:
-            maps, layer = self._examined.explain_several(
-                entry.method, images, [one.targets for one in collages], entry.options
-            )
-        except (MethodError, TargetError, RuntimeError) as error:
-            if entry.name not in self._worked:
-                self._try_without_picture(entry)
-            if len(collages) == 1:
-                self._fail(collages[0].id, f"{entry.name}: {error}")
-                return
-            for place, one in enumerate(collages):  # which of them was it?
-                self._explain_collages(metric, entry, [one], images[place : place + 1])
-            return
-        self._worked.add(entry.name)
+        maps, layer = self._examined.explain_several(
+            entry.method, images, [one.targets for one in collages], entry.options
+        )
         seconds = (time.perf_counter() - began) / maps.shape[:2].numel()
+        self._worked.add(entry.name)
         large = to_size(maps.flatten(0, 1), (images.shape[2], images.shape[3]))
-        about = {"layer": layer, "seconds": seconds}
         large = large.reshape(*maps.shape[:2], *large.shape[1:])
+        about = {"layer": layer, "seconds": seconds}
         self._keep_collages(metric, entry.name, collages, large, about)
 
     def _keep_collages(
