@@ -247,7 +247,7 @@ def show(found: Evaluation, width: int) -> None:
             rows.append((f"{subset}: {most}", *[""] * len(metrics)))
             for name in there:
                 own = [cells.get((name, one, subset)) for one in metrics]
-                rows.append((f"  {name}", *map(_cell, own)))
+                rows.append((f"  {name}", *(_cell(one, most) for one in own)))
         show_table(["pictures" if not rows else "", *metrics], rows, right=metrics)
         say("")
     for metric in found.metrics:
@@ -297,14 +297,18 @@ def _fitting(metrics: Sequence[str], width: int) -> list[list[str]]:
     return tables
 
 
-def _cell(result: Mapping[str, Any] | None) -> str:
+def _cell(result: Mapping[str, Any] | None, most: int) -> str:
+    """The mean, its interval, and of how many where that is not what the table's head says."""
     if result is None:
         return ""
     if math.isnan(result["mean"]):
         return "undefined"
-    if math.isnan(result["low"]):
-        return _number(result["mean"])
-    return f"{_number(result['mean'])}\n{_number(result['low'])}..{_number(result['high'])}"
+    lines = [_number(result["mean"])]
+    if not math.isnan(result["low"]):
+        lines.append(f"{_number(result['low'])}..{_number(result['high'])}")
+    if result["n"] != most:
+        lines.append(f"n {result['n']}")
+    return "\n".join(lines)
 
 
 def _number(value: float) -> str:

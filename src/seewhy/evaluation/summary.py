@@ -71,7 +71,8 @@ class Evaluation:
         counts: records, how many were used, and what became of the others.
         problems: `record` and `reason`, of those that could not be used.
         methods: `name`, `layer`, `options`, `seconds` an image, and whether it is a `baseline`.
-        metrics: `name`, `title`, `better`, `says`, `source`, and its `protocol`.
+        metrics: `name`, `title`, `better`, `says`, `source`, and its `protocol`; of tests the
+            value that a method `passes_below`.
         results: of `method`, `metric` and `subset`: `n`, `undefined`, `mean`, `low`, `high`; of
             tests also the `verdict`: `passes`, `fails`, or `open` where the interval leaves it so.
         differences: of `method` `to` the first one, and to the best, paired over the images.
@@ -310,7 +311,7 @@ def summary(
             {
                 "name": metric, "title": METRICS[metric].title, "better": METRICS[metric].better,
                 "says": METRICS[metric].says, "source": METRICS[metric].source,
-                "protocol": dict(chosen),
+                "passes_below": METRICS[metric].passes_below, "protocol": dict(chosen),
             }
             for metric, chosen in protocol.metrics.items()
         ],

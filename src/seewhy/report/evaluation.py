@@ -230,6 +230,12 @@ def _main(evaluation: _Evaluation) -> str:
             "corrected for the number of comparisons). No mark: no such method, or a pair that was "
             "not compared."
         )
+    for metric, _ in columns:
+        if (limit := finite(metric.entry.get("passes_below"))) is not None:
+            notes.append(
+                f"{text(metric.title)} is a test: a method passes if its {evaluation.level} lies "
+                f"below {metric.scale.number(limit)}, and fails if it lies above."
+            )
     as_good = [
         f"{text(metric.title)} ({name(winner)})"
         for metric, _ in columns
