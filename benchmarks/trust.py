@@ -135,34 +135,45 @@ class Run:
         return dataclasses.replace(wanted, records=records)
 
 
-CAT_AND_DOG: dict[str, Any] = {
-    "data": "voc_animals", "model": "demo-cat-dog", "both": ("cat", "dog"), "metric_options": MASKS,
-}  # fmt: skip
-PARTS = {
+MEDIUM_RUN = Run("medium", (PLAIN, *MEDIUM), (*PLACE, *FAITHFUL), 12)
+COSTLY_RUN = Run("costly", (PLAIN, *COSTLY), (*PLACE, *FAITHFUL), 8, options={"masks": 1000})
+PARTS: dict[str, list[tuple[Run, str]]] = {
     "place": [
-        Run("place", CHEAP, ("pointing", "energy", "box-iou", "box-accuracy"), 400),
-        Run("boxes", CHEAP, PLACE, 120, metric_options=WITH_TOLERANCE),
-        Run("medium", (PLAIN, *MEDIUM), (*PLACE, *FAITHFUL), 36),
-        Run("costly", (PLAIN, *COSTLY), (*PLACE, *FAITHFUL), 20, options={"masks": 1000}),
+        (Run("place", CHEAP, ("pointing", "energy", "box-iou", "box-accuracy"), 400), "place"),
+        (MEDIUM_RUN, "place"),
+        (COSTLY_RUN, "place"),
+        (Run("boxes", CHEAP, PLACE, 120, metric_options=WITH_TOLERANCE), "boxes"),
     ],
     "faithful": [
-        Run("faith", CHEAP, (*FAITHFUL, "adcc", "coherency", "complexity"), 60),
-        Run("medium", (PLAIN, *MEDIUM), (*PLACE, *FAITHFUL), 36),
-        Run("costly", (PLAIN, *COSTLY), (*PLACE, *FAITHFUL), 20, options={"masks": 1000}),
+        (Run("faith", CHEAP, (*FAITHFUL, "adcc", "coherency", "complexity"), 24), "faithful"),
+        (MEDIUM_RUN, "faithful"),
+        (COSTLY_RUN, "faithful"),
     ],
     "grid": [
-        Run("grid", CHEAP, ("grid-pointing",), 400,
-            metric_options={"grid-pointing": {"count": 24}}),
+        (
+            Run("grid", CHEAP, ("grid-pointing",), 400,
+                metric_options={"grid-pointing": {"count": 24}}),
+            "grid",
+        ),
     ],
     "both": [
-        Run("both", (*CHEAP, *MEDIUM, "score-cam-bounded", "opti-cam"), ON_MASKS, None,
-            **CAT_AND_DOG),
+        (
+            Run("both", (*CHEAP, "group-cam", "smooth-grad-cam++", "score-cam-bounded", "opti-cam"),
+                ON_MASKS, None, data="voc_animals", model="demo-cat-dog", both=("cat", "dog"),
+                metric_options=MASKS),
+            "both",
+        ),
     ],
     "tests": [
-        Run("tests", CHEAP, TESTS, 12),
-        Run("tests", (PLAIN, *MEDIUM, "score-cam-bounded", "opti-cam"), TESTS, 5),
+        (Run("tests", CHEAP, TESTS, 12), "tests"),
+        (
+            Run("tests", (PLAIN, "group-cam", "smooth-grad-cam++", "smooth-grad", "occlusion"),
+                TESTS, 4),
+            "tests",
+        ),
     ],
 }  # fmt: skip
+"""What is run for each part of the page, and the columns that are shown of it."""
 
 
 # --- The page ------------------------------------------------------------------------------------
@@ -174,9 +185,12 @@ SMALL = "small object"
 COLUMNS: dict[str, list[Column]] = {
     "place": [
         ("pointing", "all", "pointing"), ("pointing", SMALL, "of small objects"),
-        ("energy", "all", "energy"), ("box-iou", "all", "box IoU"),
-        ("box-accuracy", "all", "box IoU ≥ 0.5"), ("max-box-accuracy", "all", "MaxBoxAcc"),
-        ("max-box-accuracy-v2", "all", "V2"),
+        ("energy", "all", "energy"), ("energy", SMALL, "of small objects"),
+        ("box-iou", "all", "box IoU"), ("box-accuracy", "all", "box IoU ≥ 0.5"),
+    ],
+    "boxes": [
+        ("pointing", "all", "pointing within 15 pixels"),
+        ("max-box-accuracy", "all", "MaxBoxAcc"), ("max-box-accuracy-v2", "all", "MaxBoxAccV2"),
     ],
     "faithful": [
         ("deletion", "all", "deletion ↓"), ("insertion", "all", "insertion ↑"),
@@ -262,19 +276,20 @@ def same(folder: Path, count: int) -> str:
     return "\n".join(lines)
 
 
-def setting(found: seewhy.Evaluation) -> str:
-    """Under what the figures were made."""
-    protocol, counts = found.protocol, found.counts
+def setting(run: Run, found: seewhy.Evaluation, columns: list[Column]) -> str:
+    """Under what the figures were made, where it is not what `seewhy evaluate` does by default."""
+    shown = {metric for metric, *_ in columns}
     chosen = [
-        f"{metric} {', '.join(f'{name} {value}' for name, value in options.items())}"
-        for metric, options in OPTIONS.items()
-        if metric in protocol["metrics"]
+        f"`{metric}.{name}={':'.join(map(str, value)) if isinstance(value, tuple) else value}`"
+        for metric, options in run.metric_options.items()
+        if metric in shown & set(found.protocol["metrics"])
+        for name, value in options.items()
     ]
-    said = (
-        f"{protocol['model']} (weights {protocol['weights']}), {protocol['data']}: "
-        f"{counts['used']} of {counts['records']} pictures"
-    )
-    return f"{said}; {'; '.join(chosen)}." if chosen else f"{said}."
+    chosen += [f"`{name}={value}`" for name, value in run.options.items()]
+    counts = found.counts
+    kind = f" with {' and '.join(run.both)}, the model right or wrong" if run.both else ""
+    used = f"{counts['used']} of {counts['records']} pictures{kind}"
+    return f"{run.model} on {run.data}, {used}{'; ' if chosen else ''}{', '.join(chosen)}."
 
 
 def main() -> None:
@@ -288,9 +303,10 @@ def main() -> None:
             write_part(PAGE, part, "trust.py", same(args.data, args.limit or 20))
             continue
         blocks = []
-        for run in PARTS[part]:
+        for run, shown in PARTS[part]:
             found = run.measure(args.data, args.limit)
-            blocks.append(f"{setting(found)}\n\n{table(found, COLUMNS[part])}")
+            columns = COLUMNS[shown]
+            blocks.append(f"{setting(run, found, columns)}\n\n{table(found, columns)}")
         write_part(PAGE, part, "trust.py", "\n\n".join(blocks))
 
 
