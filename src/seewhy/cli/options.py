@@ -70,6 +70,7 @@ METRIC_NAMES = (
     "max-box-accuracy-v2",
     "mask-iou",
     "pxap",
+    "grid-pointing",
     "deletion",
     "insertion",
     "pixel-flipping",
