@@ -7,8 +7,12 @@ tables are up to date.
 from __future__ import annotations
 
 import inspect
+import os
+import re
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 PHOTOS = DOCS.parent / "src" / "seewhy" / "data" / "photos"
@@ -63,6 +67,23 @@ def draw_pictures() -> None:
     found.save(images / "concepts.jpg")
     cup = seewhy.explain(model, PHOTOS / "coffee.jpg", "espresso")
     cup.overlay(boxes=cup.boxes(0.2)).save(images / "boxes.jpg", quality=88)
+    drawn = what_a_page_makes(DOCS / "signals-and-volumes.md")
+    drawn["curve"].savefig(images / "signal.jpg", **small)
+    drawn["slices"].savefig(images / "slices.jpg", **small)
+
+
+def what_a_page_makes(page: Path) -> dict[str, Any]:
+    """Every name that a page's examples leave behind."""
+    names: dict[str, Any] = {}
+    here = Path.cwd()
+    with TemporaryDirectory() as folder:
+        os.chdir(folder)  # where the examples write
+        try:
+            for block in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+                exec(compile(block, page.name, "exec"), names)
+        finally:
+            os.chdir(here)
+    return names
 
 
 def main() -> int:

@@ -384,3 +384,73 @@ def test_two_spots_are_two_components() -> None:
     assert why.boxes(0.5) == (large,)
     assert large.x0 < 42 < small.x0
     assert why.mask(0.5).sum() > why.mask(0.5, largest=True).sum() > 0
+
+
+# --- Pictures of other channels -----------------------------------------------------------------
+
+
+class ByBand(nn.Module):
+    """Class c is how much there is of band c."""
+
+    def __init__(self, bands: int) -> None:
+        super().__init__()
+        self.look = nn.AvgPool2d(2)
+        self.relu = nn.ReLU()
+        self.scale = nn.Parameter(torch.ones(bands))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * self.relu(self.look(x)).mean((2, 3))
+
+
+SIDE = 40
+
+
+def scene(bands: int) -> np.ndarray:
+    """Reflectances of which each band's are high in a square of its own, along the diagonal."""
+    values = np.full((SIDE, SIDE, bands), 300, np.uint16)
+    for band in range(bands):
+        values[8 * band : 8 * band + 8, 8 * band : 8 * band + 8, band] = 4000
+    return values
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4, 5])
+def test_an_array_of_any_channels_is_explained_and_three_of_them_are_drawn(
+    bands: int, tmp_path: Path
+) -> None:
+    last = bands - 1
+    preprocess = Preprocess((SIDE, SIDE), None, (300.0,) * bands, (1000.0,) * bands, rgb=(0, 0, 0))
+    values = scene(bands)
+    why = seewhy.explain(
+        ByBand(bands),
+        values,
+        f"output:{last}",
+        layer="look",
+        preprocess=preprocess,
+        rgb=(last, 0, 0),
+    )
+    assert why.score == pytest.approx(3.7 * (8 / SIDE) ** 2)
+    expected = np.zeros((SIDE, SIDE))
+    expected[8 * last : 8 * bands, 8 * last : 8 * bands] = 1
+    assert ((why.heatmap > 0.5 * why.heatmap.max()) == expected).all()
+    assert why.picture.shape == (SIDE, SIDE, 3)
+    assert why.warnings == ()
+    if bands > 1:
+        assert (why.picture[..., 0] == 255 * expected).all()
+        assert (why.picture[:8, :8, 1] == 255).all()
+    again = seewhy.load_explanation(why.save(tmp_path / "why.npz"))
+    assert again.preprocess == why.preprocess
+    assert again.preprocess.rgb == (last, 0, 0)
+    prepared = preprocess(values)
+    same = seewhy.explain(ByBand(bands), prepared, f"output:{last}", layer="look", rgb=(last, 0, 0))
+    np.testing.assert_array_equal(same.map, why.map)
+    np.testing.assert_array_equal(same.picture, why.picture)
+    assert same.warnings == ()
+
+
+def test_a_photograph_is_refused_where_bands_are_wanted_and_says_what_was_assumed() -> None:
+    with pytest.raises(ImageError, match=r"came as Image; with rgb= an array \(height, width, 3\)"):
+        seewhy.explain(ByColour(), Image.fromarray(picture()), rgb=(0, 1, 2))
+    with pytest.raises(ImageError, match="as rgb=, the three channels to draw"):
+        seewhy.explain(ByBand(4), torch.zeros(4, 8, 8))
+    why = seewhy.explain(ByColour(), picture(224, 224).astype(np.float32), 0, rgb=(0, 1, 2))
+    assert any("assumed" in said for said in why.warnings)

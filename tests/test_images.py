@@ -434,6 +434,10 @@ def test_pictures_need_not_be_rgb_and_are_turned_upright_first(tmp_path):
         ({"resize": "256"}, "resize holds '256'"),
         ({"resize": (256, 0)}, "resize holds 0"),
         ({"mean": (0.5, 0.5)}, r"mean is \(0.5, 0.5\); 3 finite numbers"),
+        ({"mean": (), "rgb": (0, 0, 0)}, r"mean is \(\); a finite number for each channel"),
+        ({"rgb": (3, 2)}, r"rgb is \(3, 2\); three channels, counted from 0"),
+        ({"rgb": (3, 2, -1)}, r"rgb is \(3, 2, -1\); three channels"),
+        ({"rgb": 3}, "rgb is 3; three channels"),
         ({"mean": 0.5}, "mean is 0.5; 3 finite numbers"),
         ({"mean": (float("nan"),) * 3}, "finite"),
         ({"mean": (0.5,)}, "mean has 1 values and std 3"),
@@ -484,6 +488,7 @@ numbers = st.floats(-10, 10).filter(bool)
     std=st.tuples(numbers, numbers, numbers),
     interpolation=st.sampled_from(INTERPOLATIONS),
     source=st.text(),
+    rgb=st.none() | st.tuples(*[st.integers(0, 12)] * 3),
 )
 def test_json_gives_back_an_equal_preprocessing(**fields):
     preprocess = Preprocess(**fields)
@@ -500,6 +505,99 @@ def test_lists_and_numpy_numbers_become_plain_fields_and_unknown_fields_are_name
 
 
 # --- back onto the picture ------------------------------------------------------------------
+
+
+# --- Channels that are no photograph ------------------------------------------------------------
+
+BANDS = Preprocess(
+    size=(2, 2), resize=None, mean=(10.0, 0, 0, 0, 1), std=(2.0, 1, 1, 1, 1), rgb=(3, 2, 1)
+)
+
+
+def test_channels_are_taken_in_their_own_units_by_hand() -> None:
+    array = np.zeros((2, 2, 5), np.int16)
+    array[..., 0] = [[10, 12], [8, -10]]
+    array[..., 4] = [[1, 1], [1, 3000]]
+    tensor = BANDS(array)
+    assert tensor.dtype == torch.float32
+    assert tensor[0].tolist() == [[0, 1], [-1, -10]]
+    assert tensor[4].tolist() == [[0, 0], [0, 2999]]
+    assert (tensor[1:4] == 0).all()
+
+
+def test_channels_are_padded_with_zeros_and_cropped_from_the_middle() -> None:
+    array = np.arange(1.0, 10).reshape(3, 3)  # one channel needs no dimension of its own
+    usual = {"resize": None, "mean": (1.0,), "std": (2.0,), "rgb": (0, 0, 0)}
+    assert Preprocess(size=(1, 1), **usual)(array).tolist() == [[[2]]]
+    padded = Preprocess(size=(5, 5), **usual)(array)[0]
+    assert padded[1:4, 1:4].tolist() == ((array - 1) / 2).tolist()
+    assert padded.sum() == ((array - 1) / 2).sum() - 16 / 2  # 16 zeros, less the mean, by the std
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+def test_channels_are_resized_as_the_same_photographs_are(interpolation: str) -> None:
+    """But for the rounding to bytes that a photograph goes through, down and then across."""
+    picture = noise(37, 53)
+    kind = {"size": (20, 20), "resize": 24, "interpolation": interpolation}
+    photograph = Preprocess(mean=(0.2, 0.4, 0.6), std=(0.5, 0.3, 0.1), **kind)
+    mean, std = (tuple(255 * v for v in values) for values in (photograph.mean, photograph.std))
+    channels = Preprocess(mean=mean, std=std, rgb=(0, 1, 2), **kind)
+    assert channels.window((37, 53)) == photograph.window((37, 53))
+    made = channels(picture) * torch.tensor(std)[:, None, None]
+    expected = photograph(picture) * torch.tensor(std)[:, None, None]
+    error = (made - expected).abs()
+    if interpolation == "nearest":
+        assert error.max() < 1e-3
+    assert (error <= 1.01).float().mean() > 0.95  # bicubic overshoots, and bytes do not
+    assert error.mean() < 1
+
+
+def test_three_channels_are_drawn_each_from_its_2nd_to_its_98th_percentile() -> None:
+    values = np.zeros((10, 101, 5), np.float32)
+    values[..., 3] = 1e4 + np.arange(101)  # 2nd percentile 10002, 98th 10098
+    values[..., 2] = -np.arange(101)
+    values[..., 1] = 7  # constant: black
+    drawn = BANDS.view(BANDS.read(values))
+    assert drawn.dtype == np.uint8
+    ramp = np.rint(np.clip((np.arange(101) - 2) / 96, 0, 1) * 255)
+    assert (drawn[..., 0] == ramp).all()
+    assert (drawn[..., 1] == ramp[::-1]).all()
+    assert (drawn[..., 2] == 0).all()
+
+
+def test_a_prepared_tensor_of_any_channels_is_drawn_alike_whatever_was_done_to_it() -> None:
+    array = np.random.default_rng(0).normal(size=(2, 2, 5))
+    drawn = BANDS.view(BANDS.read(array))
+    np.testing.assert_array_equal(BANDS.picture(BANDS(array)), drawn)
+    other = dataclasses.replace(USUAL, rgb=(3, 2, 1))  # whose mean has other channels
+    np.testing.assert_array_equal(other.picture(BANDS(array)[None]), drawn)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (np.zeros((4, 4, 3)), r"an array \(4, 4, 3\); with rgb= an array \(height, width, 5\)"),
+        (np.zeros((5, 4, 4)), r"an array \(5, 4, 4\)"),
+        (np.zeros((0, 4, 5)), r"an array \(0, 4, 5\)"),
+        (np.zeros((4, 4)), r"an array \(4, 4\)"),
+        ("scene.tif", "came as str; with rgb= an array"),
+        (np.full((4, 4, 5), np.nan), "holds NaN or infinity"),
+        (np.zeros((4, 4, 5), complex), "complex128; numbers are wanted"),
+        (np.zeros((4, 4, 5), object), "object; numbers are wanted"),
+    ],
+)
+def test_what_has_not_those_channels_is_refused(source, message) -> None:
+    with pytest.raises(ImageError, match=message):
+        BANDS(source)
+
+
+def test_channels_that_are_not_there_cannot_be_drawn() -> None:
+    with pytest.raises(ImageError, match=r"rgb is \(3, 2, 1\), and the image has 3 channels"):
+        BANDS.picture(torch.zeros(3, 4, 4))
+    with pytest.raises(ImageError, match="NaN"):
+        BANDS.picture(torch.full((5, 4, 4), torch.nan))
+    with pytest.raises(ImageError, match="as rgb=, the three channels to draw"):
+        USUAL.picture(torch.zeros(5, 4, 4))
 
 
 def test_the_window_of_the_usual_crop_by_hand():

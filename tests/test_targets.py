@@ -236,8 +236,9 @@ def test_dense_outputs_want_a_function(target: Target) -> None:
     dense = torch.zeros(2, 21, 8, 8)
     with pytest.raises(TargetError, match=r"\(2, 21, 8, 8\).*function of the output"):
         target(dense)
-    with pytest.raises(TargetError, match="function of the output"):
-        resolve(target, dense)
+    if isinstance(target, Regression | Binary):
+        with pytest.raises(TargetError, match="function of the output"):
+            resolve(target, dense)
 
 
 def test_a_function_reads_dense_outputs() -> None:
@@ -750,7 +751,7 @@ def test_predictions_of_one_number_are_sides_with_two_labels_and_a_value_without
         (1, 3.0, pytest.approx(sigmoid)),
         (0, -3.0, pytest.approx(1 - sigmoid)),
     ]
-    assert predictions(torch.zeros(2, 3, 4, 4)) == [[], []]
+    assert predictions(torch.zeros(2, 3, 4)) == [[], []]
 
 
 def test_predictions_put_nan_last() -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from seewhy.methods import METHODS
     from seewhy.models.load import LoadedModel, load_model
     from seewhy.models.many_runs import Speed
+    from seewhy.render.signal import draw_signal
+    from seewhy.render.slices import draw_slices
+    from seewhy.scaling import resize_map
+    from seewhy.tiles import attribute_tiles
 
 __all__ = [
     "METHODS",
@@ -39,13 +43,17 @@ __all__ = [
     "Speed",
     "__version__",
     "attribute",
+    "attribute_tiles",
     "compare",
+    "draw_signal",
+    "draw_slices",
     "evaluate",
     "explain",
     "feature_maps",
     "find_concepts",
     "load_explanation",
     "load_model",
+    "resize_map",
 ]
 
 # Names are fetched when first used: the command line's help and its tab completion would
@@ -63,13 +71,17 @@ _HOME = {
     "SeewhyError": "errors",
     "Speed": "models.many_runs",
     "attribute": "attribution",
+    "attribute_tiles": "tiles",
     "compare": "comparison",
+    "draw_signal": "render.signal",
+    "draw_slices": "render.slices",
     "evaluate": "evaluation",
     "explain": "explainer",
     "feature_maps": "features",
     "find_concepts": "concepts",
     "load_explanation": "explanation",
     "load_model": "models.load",
+    "resize_map": "scaling",
 }
 
 

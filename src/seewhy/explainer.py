@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from seewhy.attribution import Attribution, Method, run
+from seewhy.attribution import Method, run
 from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation, Prediction
-from seewhy.images import Preprocess, Window, read_image
+from seewhy.images import Preprocess, Window
 from seewhy.layers import LayerSpec
 from seewhy.models.load import LoadedModel, preprocess_of
 from seewhy.models.many_runs import EXACT, Speed
@@ -27,7 +27,7 @@ from seewhy.version import __version__
 
 ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 """A file, a Pillow image, an array `(height, width[, channels])`, or a prepared tensor
-`(channels, height, width)`."""
+`(channels, height, width)`. Any number of channels takes `rgb=`."""
 
 
 def explain(
@@ -40,7 +40,9 @@ def explain(
     fuse: str | None = None,
     output: OutputSelector | None = None,
     preprocess: Preprocess | None = None,
+    rgb: tuple[int, int, int] | None = None,
     labels: Sequence[str] | None = None,
+    inputs: Callable[[Tensor], Any] | None = None,
     speed: Speed = EXACT,
     **options: Any,
 ) -> Explanation:
@@ -51,6 +53,10 @@ def explain(
         image: a file, a Pillow image, an array, or a prepared tensor.
         target, method, layer, fuse, output, speed, options: as `attribute` takes them.
         preprocess, labels: for a bare module; what a loaded model brings is the default.
+        rgb: the channels to draw as red, green and blue, where the input is no photograph: the
+            preprocessing's `rgb` (see `Preprocess`).
+        inputs: for a model that takes more than a picture: makes all that it is called with, a
+            tuple or a mapping, from the prepared pictures `(batch, channels, height, width)`.
 
     Raises:
         ImageError, LayerError, TargetError, MethodError, ModelError: each with what to do.
@@ -59,7 +65,7 @@ def explain(
     """
     explainer = Explainer(
         model, method=method, layer=layer, fuse=fuse, output=output,
-        preprocess=preprocess, labels=labels, speed=speed, **options,
+        preprocess=preprocess, rgb=rgb, labels=labels, inputs=inputs, speed=speed, **options,
     )  # fmt: skip
     return explainer(image, target)
 
@@ -71,7 +77,8 @@ class Explainer:
         model: what `load_model` gave, or any module.
         method: one, or a list: all of them come from the same forward pass.
         batch_size: pictures that go through the model at once.
-        layer, fuse, output, preprocess, labels, speed, options: as `explain` takes them.
+        layer, fuse, output, preprocess, rgb, labels, inputs, speed, options: as `explain` takes
+            them.
     """
 
     def __init__(
@@ -83,7 +90,9 @@ class Explainer:
         fuse: str | None = None,
         output: OutputSelector | None = None,
         preprocess: Preprocess | None = None,
+        rgb: tuple[int, int, int] | None = None,
         labels: Sequence[str] | None = None,
+        inputs: Callable[[Tensor], Any] | None = None,
         batch_size: int = 8,
         speed: Speed = EXACT,
         **options: Any,
@@ -96,9 +105,10 @@ class Explainer:
         self.name = loaded.name if loaded else type(model).__name__
         self.labels = labels if labels is not None or loaded is None else loaded.labels
         own = loaded.preprocess if loaded else preprocess_of(self.module)
-        self.preprocess = preprocess or own
+        preprocess = preprocess or own
+        self.preprocess = preprocess if rgb is None else replace(preprocess, rgb=rgb)
         self.methods = [method] if isinstance(method, str) or callable(method) else list(method)
-        self.layer, self.fuse, self.output = layer, fuse, output
+        self.layer, self.fuse, self.output, self.inputs = layer, fuse, output, inputs
         self.batch_size, self.speed = batch_size, speed
         self.options = options
 
@@ -190,10 +200,12 @@ class Explainer:
     def prepare(self, source: ImageSource, target: Any = None) -> Prepared:
         """The picture as it came and as the model will see it."""
         if not isinstance(source, Tensor):
-            picture = read_image(os.fspath(source) if isinstance(source, os.PathLike) else source)
-            height, width = picture.shape[:2]
+            read = self.preprocess.read(
+                os.fspath(source) if isinstance(source, os.PathLike) else source
+            )
+            height, width = read.shape[:2]
             window = self.preprocess.window((height, width))
-            tensor = self.preprocess(picture)
+            tensor, picture = self.preprocess(read), self.preprocess.view(read)
             name = Path(source).name if isinstance(source, (str, os.PathLike)) else None
             return Prepared(source, name, picture, window, tensor, target)
         tensor = source[0] if source.ndim == 4 and len(source) == 1 else source
@@ -208,9 +220,10 @@ class Explainer:
 
     def _explain(self, batch: list[Prepared], listed: bool) -> Iterator[Explanation]:
         started = time.perf_counter()
+        pictures = torch.stack([one.tensor for one in batch])
         made = run(
             self.module,
-            torch.stack([one.tensor for one in batch]),
+            pictures if self.inputs is None else self.inputs(pictures),
             [one.target for one in batch] if listed else batch[0].target,
             methods=self.methods,
             layer=self.layer,
@@ -246,15 +259,15 @@ class Explainer:
                             preprocess=self.preprocess,
                             versions={"seewhy": __version__, "torch": torch.__version__},
                             seconds=seconds,
-                            warnings=self._warnings(made, m, layer, i, t),
+                            warnings=made.warnings[m][layer][i][t] + self._assumed(one),
                         )
 
-    def _warnings(
-        self, made: Attribution, method: int, layer: int, image: int, target: int
-    ) -> tuple[str, ...]:
-        assumed = "assumed" in self.preprocess.source
-        note = (f"the preprocessing is {self.preprocess.source}",) if assumed else ()
-        return made.warnings[method][layer][image][target] + note
+    def _assumed(self, one: Prepared) -> tuple[str, ...]:
+        """A warning, where what was done to a picture, or how it is drawn, is a guess."""
+        drawn_as_it_is = isinstance(one.source, Tensor) and self.preprocess.rgb is not None
+        if "assumed" not in self.preprocess.source or drawn_as_it_is:
+            return ()
+        return (f"the preprocessing is {self.preprocess.source}",)
 
 
 @dataclass(frozen=True, eq=False)

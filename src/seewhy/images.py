@@ -207,6 +207,10 @@ class Preprocess:
         std: Of each channel, as `mean`.
         interpolation: One of `INTERPOLATIONS`, always with Pillow's antialiasing.
         source: In words, where these numbers come from.
+        rgb: For inputs that are no photograph (bands of a satellite, depth, X-rays): the three
+            channels, counted from 0, that are drawn as red, green and blue. What is prepared is
+            then an array (height, width, channels) in units of its own, which are `mean`'s and
+            `std`'s too; zeros surround it where it is smaller than `size`. None: photographs.
 
     Raises:
         ImageError: A field does not describe a preprocessing.
@@ -218,6 +222,7 @@ class Preprocess:
     std: tuple[float, ...]
     interpolation: str = "bilinear"
     source: str = "given"
+    rgb: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         def tidy(field: str, value: Any) -> None:
@@ -228,8 +233,10 @@ class Preprocess:
             tidy("resize", _height_and_width("resize", self.resize))
         elif self.resize is not None:
             tidy("resize", _pixels("resize", self.resize))
-        tidy("mean", _channel_values("mean", self.mean))
-        tidy("std", _channel_values("std", self.std))
+        if self.rgb is not None:
+            tidy("rgb", _channels_drawn(self.rgb))
+        tidy("mean", _channel_values("mean", self.mean, any_number=self.rgb is not None))
+        tidy("std", _channel_values("std", self.std, any_number=self.rgb is not None))
         if len(self.mean) != len(self.std):
             raise ImageError(
                 f"mean has {len(self.mean)} values and std {len(self.std)}; "
@@ -243,20 +250,42 @@ class Preprocess:
                 f"choose one of {', '.join(INTERPOLATIONS)}."
             )
 
-    def __call__(self, picture: ImageSource) -> Tensor:
-        """The model's input, float32 (channels, height, width); pictures as `read_image` takes."""
-        pixels = read_image(picture)
-        height, width = self._resized(pixels.shape[:2])
-        image = PIL.Image.fromarray(pixels)
-        if len(self.mean) == 1:
-            image = image.convert("L")
-        image = image.resize((width, height), PIL.Image.Resampling[self.interpolation.upper()])
+    def __call__(self, source: ImageSource) -> Tensor:
+        """The model's input, float32 (channels, height, width); of what `read` takes."""
+        read = self.read(source)
+        height, width = self._resized(read.shape[:2])
+        if self.rgb is not None:
+            layers = [PIL.Image.fromarray(channel) for channel in read.transpose(2, 0, 1).copy()]
+        elif len(self.mean) == 1:
+            layers = [PIL.Image.fromarray(read).convert("L")]
+        else:
+            layers = [PIL.Image.fromarray(read)]
         top, left = _crop_start(height, self.size[0]), _crop_start(width, self.size[1])
-        # Pillow fills with black what a crop takes from outside the image.
-        image = image.crop((left, top, left + self.size[1], top + self.size[0]))
-        values = torch.from_numpy(np.array(image)).reshape(*self.size, len(self.mean))
-        tensor = values.permute(2, 0, 1).contiguous().to(torch.float32).div_(255)
+        kind, corner = PIL.Image.Resampling[self.interpolation.upper()], (left, top)
+        box = (*corner, left + self.size[1], top + self.size[0])
+        # Pillow fills with zeros, which are black, what a crop takes from outside the image.
+        cropped = [np.array(one.resize((width, height), kind).crop(box)) for one in layers]
+        values = torch.from_numpy(
+            np.concatenate([one.reshape(*self.size, -1) for one in cropped], 2)
+        )
+        tensor = values.permute(2, 0, 1).contiguous().to(torch.float32)
+        if self.rgb is None:
+            tensor.div_(255)
         return tensor.sub_(_by_channel(self.mean)).div_(_by_channel(self.std))
+
+    def read(self, source: ImageSource) -> np.ndarray:
+        """What is prepared: the picture as `read_image` gives it; with `rgb`, the array's channels.
+
+        Those are float32 (height, width, channels), in the units that they came in.
+        """
+        return read_image(source) if self.rgb is None else _channels_of(source, len(self.mean))
+
+    def view(self, read: np.ndarray) -> np.ndarray:
+        """What `read` gave as it is drawn: uint8 RGB (height, width, 3).
+
+        Each channel of `rgb` is black up to its 2nd percentile and full from its 98th on.
+        """
+        return read if self.rgb is None else _stretched(read, self.rgb)
 
     def window(self, picture_size: tuple[int, int]) -> Window:
         """What the model sees of a picture of `picture_size` (height, width)."""
@@ -269,14 +298,20 @@ class Preprocess:
         return Window(left, top, right, bottom)
 
     def picture(self, tensor: Tensor) -> np.ndarray:
-        """The picture in a prepared input (C, h, w) or (1, C, h, w): uint8 RGB (h, w, 3)."""
+        """The picture in a prepared input (C, h, w) or (1, C, h, w): uint8 RGB (h, w, 3).
+
+        With `rgb` it is drawn as `view` has it, whatever was done to it.
+        """
         values = tensor[0] if tensor.ndim == 4 and len(tensor) == 1 else tensor
+        if self.rgb is not None and values.ndim == 3:
+            values = values.detach().to("cpu", torch.float32).permute(1, 2, 0)
+            return _stretched(values.numpy(), self.rgb)
         channels = len(self.mean)
         if values.ndim != 3 or len(values) != channels or 0 in values.shape:
             raise ImageError(
                 f"the prepared image is {tuple(tensor.shape)}; ({channels}, height, width) is "
-                f"wanted, since mean and std have {channels} values: pass one image, or the "
-                "Preprocess that belongs to it."
+                f"wanted, since mean and std have {channels} values: pass one image, the "
+                "Preprocess that belongs to it, or, as rgb=, the three channels to draw."
             )
         values = values.detach().to("cpu", torch.float32)
         if values.isnan().any():
@@ -384,11 +419,68 @@ def _height_and_width(field: str, value: Any) -> tuple[int, int]:
     return _pixels(field, value[0]), _pixels(field, value[1])
 
 
-def _channel_values(field: str, values: Any) -> tuple[float, ...]:
+def _channel_values(field: str, values: Any, *, any_number: bool) -> tuple[float, ...]:
     try:
         numbers = tuple(float(value) for value in values)
     except (TypeError, ValueError):
         numbers = ()
-    if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
-        raise ImageError(f"{field} is {values!r}; 3 finite numbers are wanted, or 1 for grey.")
+    known = len(numbers) > 0 if any_number else len(numbers) in (1, 3)
+    if not known or not all(map(math.isfinite, numbers)):
+        raise ImageError(
+            f"{field} is {values!r}; "
+            + (
+                "a finite number for each channel is wanted."
+                if any_number
+                else "3 finite numbers are wanted, or 1 for grey (of other channels name those to "
+                "draw: rgb=(3, 2, 1))."
+            )
+        )
     return numbers
+
+
+def _channels_drawn(rgb: Any) -> tuple[int, int, int]:
+    try:
+        red, green, blue = (int(channel) for channel in rgb)
+    except (TypeError, ValueError):
+        red = green = blue = -1
+    if min(red, green, blue) < 0:
+        raise ImageError(
+            f"rgb is {rgb!r}; three channels, counted from 0, are wanted, such as (3, 2, 1), or "
+            "(0, 0, 0) for grey."
+        )
+    return red, green, blue
+
+
+def _channels_of(source: Any, count: int) -> np.ndarray:
+    """An array (height, width, channels), or (height, width) of one channel, as float32."""
+    shape = source.shape if isinstance(source, np.ndarray) else None
+    if shape is not None and len(shape) == 2:
+        shape = (*shape, 1)
+    if shape is None or len(shape) != 3 or shape[2] != count or 0 in shape:
+        came = type(source).__name__ if shape is None else f"an array {source.shape}"
+        raise ImageError(
+            f"an image came as {came}; with rgb= an array (height, width, {count}) is wanted, "
+            f"since mean and std have {count} values, or a prepared tensor."
+        )
+    if not (np.issubdtype(source.dtype, np.number) and np.isrealobj(source)):
+        raise ImageError(f"the array is {source.dtype}; numbers are wanted.")
+    values: np.ndarray = source.astype(np.float32).reshape(shape)
+    if not np.isfinite(values).all():
+        raise ImageError("the array holds NaN or infinity; fill them before it is prepared.")
+    return values
+
+
+def _stretched(values: np.ndarray, rgb: tuple[int, int, int]) -> np.ndarray:
+    """Three channels of (height, width, channels), each from its 2nd to its 98th percentile."""
+    if max(rgb) >= values.shape[2]:
+        raise ImageError(
+            f"rgb is {rgb}, and the image has {values.shape[2]} channels, counted from 0; name "
+            "three of those."
+        )
+    chosen = values[..., list(rgb)]
+    if not np.isfinite(chosen).all():
+        raise ImageError("the prepared image holds NaN or infinity; check how it was prepared.")
+    low, high = np.percentile(chosen, [2, 98], axis=(0, 1))
+    shares = (chosen - low) / np.where(high > low, high - low, 1)
+    drawn: np.ndarray = np.rint(shares.clip(0, 1) * 255).astype(np.uint8)
+    return drawn

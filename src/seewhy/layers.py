@@ -18,10 +18,13 @@ from seewhy.models.bound import Bound
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import find_logits, tensors_in
 from seewhy.models.watch import (
+    WRAPPED,
     Call,
     Layer,
     at_least_float32,
+    check_hookable,
     clean_name,
+    has_gradient,
     modules_of,
     trace,
     unwrap,
@@ -72,6 +75,7 @@ def find_layers(model: nn.Module, spec: LayerSpec) -> list[Layer]:
         LayerError: for a name or module that is not in the model, with the nearest names.
     """
     model = unwrap(model)
+    check_hookable(model)
     names = _names(model)
     specs: list[str | nn.Module] = list(spec) if isinstance(spec, (list, tuple)) else [spec]  # type: ignore[list-item]
     if not specs:
@@ -171,7 +175,7 @@ def _names(model: nn.Module) -> dict[str, nn.Module]:
         prefix = f"{name}." if name else ""
         for key, child in reversed(module._modules.items()):
             if child is not None:
-                waiting.append((name if key == "_orig_mod" else prefix + key, child))
+                waiting.append((name if key in WRAPPED else prefix + key, child))
     return names
 
 
@@ -340,7 +344,7 @@ def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
             read = [find_logits(outputs)]
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
-        read = [tensor for tensor in read if tensor.requires_grad]
+        read = [tensor for tensor in read if has_gradient(tensor)]
         if not read:
             return True
         generator = torch.Generator().manual_seed(0)

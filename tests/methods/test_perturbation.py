@@ -235,7 +235,7 @@ def reference_map(name: str, net: Network, target: int) -> Tensor:
         return reference.group_cam(activations, net.gradients()[target], image, probability, 3)
     if name == "occlusion":
         return reference.occlusion(image, score, 3, 2, 0.3)
-    grids, shifts = methods.rise_grids(image, 6, 3, 0.4, 5)
+    grids, shifts = methods.rise_grids(image, 6, (3, 3), 0.4, 5)
     pairs = list(zip(*(shift.tolist() for shift in shifts), strict=True))
     return reference.rise(image, probability, grids.tolist(), pairs, 0.4)
 
@@ -514,7 +514,7 @@ def test_rise_masks_are_probable_open_and_the_seed_is_theirs() -> None:
 
 
 def test_rise_shifts_by_every_part_of_a_cell() -> None:
-    grids, (down, right) = methods.rise_grids(torch.zeros(3, 23, 31), 1000, 4, 0.3, 0)
+    grids, (down, right) = methods.rise_grids(torch.zeros(3, 23, 31), 1000, (4, 4), 0.3, 0)
     assert set(down.tolist()) == set(range(6))  # 4 cells of 6 pixels reach over 23
     assert set(right.tolist()) == set(range(8))
     assert set(grids.unique().tolist()) == {0, 1}

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from seewhy.errors import MetricError
 from seewhy.metrics import faithfulness as metrics
-from seewhy.metrics.resizing import positive_part, to_size, unit_range
+from seewhy.metrics.resizing import positive_part, to_size
+from seewhy.scaling import unit_range
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from seewhy.metrics import faithfulness as metrics
 from seewhy.metrics.imputation import impute, road
-from seewhy.metrics.resizing import unit_range
+from seewhy.scaling import unit_range
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

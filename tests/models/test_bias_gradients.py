@@ -64,6 +64,45 @@ def test_the_parts_add_up_where_a_module_is_normalisation_and_activation_in_one(
     assert rest.abs().max() < 1e-9
 
 
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_the_parts_add_up_on_signals_and_volumes(dimensions: int) -> None:
+    conv = {1: nn.Conv1d, 3: nn.Conv3d}[dimensions]
+    norm = {1: nn.BatchNorm1d, 3: nn.BatchNorm3d}[dimensions]
+    pool = {1: nn.MaxPool1d, 3: nn.MaxPool3d}[dimensions]
+    model = unsettled(
+        nn.Sequential(
+            conv(2, 4, 3, padding=1), norm(4), nn.SiLU(), pool(2), conv(4, 3, 2), nn.ReLU6(),
+            nn.Flatten(), nn.LazyLinear(5), nn.Tanh(), nn.Linear(5, 2),
+        )
+    )  # fmt: skip
+    values = torch.randn(3, 2, *(6,) * dimensions, dtype=torch.float64)
+    model(values)
+    rest, parts = decomposed(unsettled(model), values)
+    assert rest.abs().max() < 1e-9
+    found = [tuple(part.shape[1:]) for part in parts]
+    large, small = (4, *(6,) * dimensions), (3, *(2,) * dimensions)
+    # In the order in which gradients reach them: the last layer's first.
+    assert found == [(2,), (5,), (5,), small, small, large, large, large]
+
+
+def test_positions_are_known_of_no_activation_function_between_maps_of_the_last_dimension() -> None:
+    """(batch, positions, channels): only the linear map says that its channels lie last."""
+    tokens = nn.Sequential(nn.Linear(4, 6), nn.SiLU(), nn.Linear(6, 2))
+    signal = torch.randn(2, 4, 5, dtype=torch.float64)
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tokens, self.act = tokens, nn.SiLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.act(self.tokens(x.mT).sum(1))
+
+    rest, parts = decomposed(unsettled(Model()), signal)
+    assert rest.abs().max() < 1e-9
+    assert [tuple(part.shape) for part in parts] == [(2, 2), (2, 2, 5), (2, 30), (2, 6, 5)]
+
+
 def test_without_biases_the_input_is_all() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Conv2d(4, 5, 2, stride=2, bias=False),

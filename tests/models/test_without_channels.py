@@ -69,6 +69,21 @@ def test_a_layer_in_front_of_convolutions_is_rerun() -> None:
     assert not compared(torchvision_model("resnet18"), "layer3", inputs, torch.arange(5))
 
 
+@pytest.mark.parametrize("dimensions", [1, 3])
+@pytest.mark.parametrize("shared", [True, False])
+def test_signals_and_volumes(dimensions: int, shared: bool) -> None:
+    conv = {1: nn.Conv1d, 3: nn.Conv3d}[dimensions]
+    pool = {1: nn.AdaptiveAvgPool1d, 3: nn.AdaptiveAvgPool3d}[dimensions]
+    between = nn.ReLU() if shared else conv(7, 7, 3, padding=1)
+    model = nn.Sequential(
+        conv(2, 7, 3, padding=1), between, pool(2), nn.Flatten(), nn.LazyLinear(5), nn.ReLU(),
+        nn.Linear(5, 3),
+    )  # fmt: skip
+    inputs = torch.randn(1, 2, *(5,) * dimensions)
+    model(inputs)
+    assert compared(model.eval(), "0", inputs) == shared
+
+
 class Between(nn.Module):
     """What stands between the layer and the linear map is a function's work."""
 

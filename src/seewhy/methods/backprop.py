@@ -1,13 +1,14 @@
 """The backpropagation methods: what the score does when pixels change, at the input's resolution.
 
-Every function takes `inputs` `(batch, channels, height, width)`, prepared images, and functions
-that differentiate. `input_gradients(inputs)` gives the gradient of each image's score with respect
-to that image, shaped like its argument, which may be several copies of the batch laid one after
-another: `(copies * batch, channels, height, width)`. `guided_gradients` and `deconvnet_gradients`
-are the same with the method's rule at the ReLUs (`seewhy.models.relu_rules`). `full_gradients`
-also gives what each bias adds to the score (`seewhy.models.bias_gradients`).
+Every function takes `inputs` `(batch, channels, *spatial)` with 1 to 3 spatial dimensions, prepared
+images (or signals, or volumes), and functions that differentiate. `input_gradients(inputs)` gives
+the gradient of each image's score with respect to that image, shaped like its argument, which may
+be several copies of the batch laid one after another: `(copies * batch, channels, *spatial)`.
+`guided_gradients` and `deconvnet_gradients` are the same with the method's rule at the ReLUs
+(`seewhy.models.relu_rules`). `full_gradients` also gives what each bias adds to the score
+(`seewhy.models.bias_gradients`).
 
-Raw maps `(batch, height, width)` come back. A gradient has a value for each colour, a map has not:
+Raw maps `(batch, *spatial)` come back. A gradient has a value for each colour, a map has not:
 
 - What says only how strongly the score hangs on a pixel becomes the largest absolute value of the
   colours, as Simonyan 2014 has it and after them TorchRay, for guided backpropagation and the
@@ -26,9 +27,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from seewhy.errors import MethodError
+from seewhy.methods.positions import at_positions
+from seewhy.methods.signed import Note
+from seewhy.scaling import resize_map, unit_range
 
 Gradients = Callable[[Tensor], Tensor]
 FullGradients = Callable[[Tensor], tuple[Tensor, list[Tensor]]]
@@ -124,7 +127,7 @@ def integrated_gradients(
     inputs: Tensor,
     input_gradients: Gradients,
     input_scores: Callable[[Tensor], Tensor] | None = None,
-    note: Callable[[str], None] | None = None,
+    note: Note | None = None,
     *,
     steps: int = 50,
     baseline: float | Tensor = 0.0,
@@ -142,7 +145,7 @@ def integrated_gradients(
         steps: points of the integral, placed and weighted by Gauss and Legendre. Of a smooth
             network 20 are exact to float32; where ReLUs bend the way, more points help slowly.
         baseline: where the way begins, in prepared values: a number (0 is the mean colour), or a
-            tensor that can be expanded to `(channels, height, width)` or to `inputs`.
+            tensor that can be expanded to `(channels, *spatial)` or to `inputs`.
     """
     if steps < 1:
         raise MethodError(f"steps={steps} gives no integral; at least 1 is wanted.")
@@ -185,21 +188,21 @@ def completeness_gap(maps: Tensor, scores: Tensor, baseline_scores: Tensor) -> T
     """What an integrated gradients map's sum is too large by: 0 for an exact integral.
 
     Args:
-        maps: `(batch, height, width)`.
+        maps: `(batch, *spatial)`.
         scores: `(batch,)`, of the images.
         baseline_scores: `(batch,)`, of the `baseline_images`.
 
     Returns:
         `(batch,)`, in the score's units.
     """
-    return maps.sum((1, 2)) - (scores - baseline_scores)
+    return maps.flatten(1).sum(1) - (scores - baseline_scores)
 
 
 def full_grad(inputs: Tensor, full_gradients: FullGradients) -> Tensor:
     """Input times gradient and every bias times its gradient, where they act (Srinivas 2019).
 
     As in the authors' code each of these becomes absolute, is scaled to 0..1 over all its channels
-    and positions, resized bilinearly (corner to corner) and summed over its channels; what has no
+    and positions, resized linearly (corner to corner) and summed over its channels; what has no
     positions is left out. Their code adds 1e-6 to what it divides by, which for small gradients is
     the greater part; here nothing is added. pytorch-grad-cam scales each channel by itself.
     Activation functions count with their own bias (ReLU has none), which the paper has and the
@@ -208,18 +211,16 @@ def full_grad(inputs: Tensor, full_gradients: FullGradients) -> Tensor:
     Args:
         inputs: prepared images.
         full_gradients: differentiates the score; gives the gradient by the inputs, and a list of
-            bias times gradient, `(batch, channels, height, width)` or without positions.
+            bias times gradient, `(batch, channels, *spatial)` or without positions.
     """
     gradients, parts = full_gradients(inputs)
     products = inputs * gradients
     wide = torch.promote_types(products.dtype, torch.float32)  # many parts are to be added up
-    total = _unit_range(products.to(wide)).sum(1)
-    size = list(inputs.shape[2:])
+    total = unit_range(products.to(wide).abs()).sum(1)
     for part in parts:
-        if part.ndim == 4 and len(part) == len(inputs):
-            summed = _unit_range(part).sum(1, keepdim=True)  # first: resizing is linear
-            large = interpolate(summed, size, mode="bilinear", align_corners=True)[:, 0]
-            total = total + large.to(wide)
+        if part.ndim == inputs.ndim and len(part) == len(inputs):
+            summed = unit_range(part.abs()).sum(1)  # first: resizing is linear
+            total = total + resize_map(summed, inputs.shape[2:], align_corners=True).to(wide)
     return total
 
 
@@ -238,16 +239,18 @@ def guided_grad_cam(
     gradients: Tensor,
     inputs: Tensor,
     guided_gradients: Gradients,
+    note: Note | None = None,
     *,
     cam: str | Callable[..., Tensor] = "grad-cam",
 ) -> Tensor:
-    """Guided backpropagation times Grad-CAM, resized bilinearly (Selvaraju 2017, sec. 3.2).
+    """Guided backpropagation times Grad-CAM, resized linearly (Selvaraju 2017, sec. 3.2).
 
     Args:
-        activations: `(batch, channels, height, width)` of the layer.
+        activations: `(batch, channels, *spatial)` of the layer.
         gradients: of the score with respect to them.
         inputs: prepared images.
         guided_gradients: differentiates the score under the guided rule.
+        note: takes what the reader of the map should know.
         cam: the CAM in Grad-CAM's place: a name, or a function of activations and gradients. The
             map has its sign.
 
@@ -255,19 +258,10 @@ def guided_grad_cam(
         MethodError: for a `cam` that is not known or asks for something else.
     """
     formula, needs = _cam(cam)
-    evidence = {"activations": activations, "gradients": gradients}
+    evidence = {"activations": activations, "gradients": gradients, "note": note}
     coarse = formula(**{name: evidence[name] for name in needs})
-    size = list(inputs.shape[2:])
-    fine = interpolate(coarse[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    fine = resize_map(coarse, inputs.shape[2:])
     return fine * _strongest(guided_gradients(inputs))
-
-
-def _unit_range(values: Tensor) -> Tensor:
-    """Absolute values, scaled to 0..1 over each image's channels and positions."""
-    values = values.abs()
-    low = values.amin((1, 2, 3), keepdim=True)
-    spread = values.amax((1, 2, 3), keepdim=True) - low
-    return (values - low) / torch.where(spread == 0, 1, spread)
 
 
 def _strongest(gradients: Tensor) -> Tensor:
@@ -297,7 +291,8 @@ def _noisy(
     if noise < 0:
         raise MethodError(f"noise={noise} is negative; a share of the image's range is wanted.")
     generator = torch.Generator().manual_seed(seed)
-    spread = noise * (inputs.amax((1, 2, 3), True) - inputs.amin((1, 2, 3), True))
+    rows = inputs.flatten(1)
+    spread = at_positions(noise * (rows.amax(1) - rows.amin(1)), inputs)
     made = (
         inputs + spread * torch.randn(inputs.shape[1:], generator=generator).to(inputs)
         for _ in range(samples)
@@ -322,7 +317,7 @@ def _cam(cam: str | Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[
     else:
         raise MethodError(f"cam={cam!r} is not known; there are {', '.join(_cams())}.")
     needs = _needs(formula)
-    if not needs or set(needs) - {"activations", "gradients"}:
+    if not _is_cam(needs):
         raise MethodError(
             f"cam='{name}' asks for {', '.join(needs) or 'nothing'}; a CAM of activations and "
             f"gradients is wanted: {', '.join(_cams())}, or a function."
@@ -333,7 +328,11 @@ def _cam(cam: str | Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[
 def _cams() -> list[str]:
     from seewhy.methods import METHODS
 
-    return [name for name, f in METHODS.items() if set(_needs(f)) <= {"activations", "gradients"}]
+    return [name for name, formula in METHODS.items() if _is_cam(_needs(formula))]
+
+
+def _is_cam(needs: list[str]) -> bool:
+    return bool(needs) and set(needs) <= {"activations", "gradients", "note"}
 
 
 def _needs(formula: Callable[..., Tensor]) -> list[str]:

@@ -1,10 +1,11 @@
 """The CAM formulas: what a layer holds, weighted by what the score wants of it.
 
 Every function takes `activations` and, where it needs them, `gradients` of the score with respect
-to those activations, both `(batch, channels, height, width)`, and gives raw maps
-`(batch, height, width)`: at the layer's resolution, neither scaled nor resized, signed where the
-method is. What a function needs from the model is what its parameters are called; what the caller
-may choose is keyword-only.
+to those activations, both `(batch, channels, *spatial)` with 1 to 3 spatial dimensions, and gives
+raw maps `(batch, *spatial)`: at the layer's resolution, neither scaled nor resized, signed where
+the method is. What a function needs from the model is what its parameters are called; what the
+caller may choose is keyword-only. A formula that assumes activations from 0 up takes `note`, and
+tells it where it is not defined on signed ones.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from seewhy.errors import MethodError
+from seewhy.methods.positions import at_positions, spatial
+from seewhy.methods.signed import Note, note_no_mean, note_poles
 
 KERNEL_POSITIONS = 4096
 """How many positions a kernel over positions may have: 4096 take 134 MB and seconds."""
@@ -25,7 +28,7 @@ def cam(activations: Tensor, class_weights: Tensor) -> Tensor:
     """The class's own weights over the channels; signed, no ReLU, no bias (Zhou 2016).
 
     Args:
-        activations: `(batch, channels, height, width)`, the map that global average pooling reads.
+        activations: `(batch, channels, *spatial)`, the map that global average pooling reads.
         class_weights: `(batch, channels)`, the row of the linear head for each image's target.
     """
     return weighted_sum(activations, class_weights)
@@ -36,27 +39,31 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
     The authors' code sums where the paper averages: a constant factor, so the same picture.
     """
-    return weighted_sum(activations, gradients.mean((2, 3))).relu()
+    return weighted_sum(activations, gradients.mean(spatial(gradients))).relu()
 
 
-def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
+def grad_cam_plus_plus(activations: Tensor, gradients: Tensor, note: Note | None = None) -> Tensor:
     """Positive gradients, each weighted by its own alpha (Chattopadhay 2018, eq. 19).
 
     The constant factor exp(S) that all weights of an image share is left out.
     """
-    alpha = _alpha(activations, gradients)
-    return weighted_sum(activations, (alpha * gradients.relu()).sum((2, 3))).relu()
+    alpha = _alpha(activations, gradients, note)
+    weights = (alpha * gradients.relu()).sum(spatial(gradients))
+    return weighted_sum(activations, weights).relu()
 
 
-def grad_cam_plus_plus_normalised(activations: Tensor, gradients: Tensor) -> Tensor:
+def grad_cam_plus_plus_normalised(
+    activations: Tensor, gradients: Tensor, note: Note | None = None
+) -> Tensor:
     """Grad-CAM++ as its authors' code has it: each channel's alphas sum to 1 (Chattopadhay 2018).
 
     The sum runs over the positions with a positive gradient. The paper has no such step.
     """
-    alpha = _alpha(activations, gradients) * (gradients > 0)
-    total = alpha.sum((2, 3), keepdim=True)
+    over = spatial(gradients)
+    alpha = _alpha(activations, gradients, note) * (gradients > 0)
+    total = alpha.sum(over, keepdim=True)
     alpha = torch.where(total == 0, 0, alpha / total)
-    return weighted_sum(activations, (alpha * gradients.relu()).sum((2, 3))).relu()
+    return weighted_sum(activations, (alpha * gradients.relu()).sum(over)).relu()
 
 
 def smooth_grad_cam_plus_plus(
@@ -72,7 +79,7 @@ def smooth_grad_cam_plus_plus(
     The averaged moments meet the clean image's activations.
 
     Args:
-        activations: `(batch, channels, height, width)` of the clean image.
+        activations: `(batch, channels, *spatial)` of the clean image.
         noisy_gradients: gives the gradients of one noisy copy after another.
         samples: how many noisy copies.
         noise: the noise's standard deviation as a share of the image's range (max − min).
@@ -84,7 +91,7 @@ def smooth_grad_cam_plus_plus(
     )
     for gradients in noisy_gradients(samples, noise, seed):
         if unit is None:
-            unit = gradients.abs().amax((1, 2, 3), keepdim=True)
+            unit = at_positions(gradients.abs().flatten(1).amax(1), gradients)
             unit = torch.where(unit == 0, 1, unit)
         scaled = gradients / unit
         first += scaled / samples
@@ -92,18 +99,21 @@ def smooth_grad_cam_plus_plus(
         third += scaled**3 / samples
     if unit is None:
         raise MethodError(f"samples={samples} gives no noisy copy; at least 1 is wanted.")
-    denominator = 2 * second + activations.sum((2, 3), keepdim=True) * unit * third
+    over = spatial(activations)
+    denominator = 2 * second + activations.sum(over, keepdim=True) * unit * third
     alpha = torch.where(denominator == 0, 0, second / denominator)
-    return weighted_sum(activations, (alpha * first.relu() * unit).sum((2, 3))).relu()
+    return weighted_sum(activations, (alpha * first.relu() * unit).sum(over)).relu()
 
 
-def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+def xgrad_cam(activations: Tensor, gradients: Tensor, note: Note | None = None) -> Tensor:
     """Channels weighted by their gradients' mean over the activation (Fu 2020, eq. 8).
 
     A channel that sums to nothing has no such mean and no weight.
     """
-    total = activations.sum((2, 3))
-    share = (gradients * activations).sum((2, 3))
+    over = spatial(activations)
+    total = activations.sum(over)
+    share = (gradients * activations).sum(over)
+    note_no_mean(note, activations, gradients, share)
     return weighted_sum(activations, torch.where(total == 0, 0, share / total)).relu()
 
 
@@ -147,12 +157,13 @@ def fem(activations: Tensor, *, deviations: float = 2.0) -> Tensor:
     by the share of such positions. A constant channel votes nowhere. It looks at no class.
 
     Args:
-        activations: `(batch, channels, height, width)`.
+        activations: `(batch, channels, *spatial)`.
         deviations: how many standard deviations above its mean a channel votes.
     """
-    mean = activations.mean((2, 3), keepdim=True)
-    spread = activations.std((2, 3), correction=0, keepdim=True)
-    varies = activations.amax((2, 3), True) > activations.amin((2, 3), True)
+    over = spatial(activations)
+    mean = activations.mean(over, keepdim=True)
+    spread = activations.std(over, correction=0, keepdim=True)
+    varies = activations.amax(over, True) > activations.amin(over, True)
     votes = (activations > mean + deviations * spread) & varies
     return (votes * mean).sum(1)
 
@@ -165,17 +176,17 @@ def kpca_cam(activations: Tensor, *, slope: float = 1.0) -> Tensor:
     to chance there, is the one that makes strong positions positive. It looks at no class.
 
     Args:
-        activations: `(batch, channels, height, width)`.
+        activations: `(batch, channels, *spatial)`.
         slope: of the kernel; times 1 / channels it is scikit-learn's gamma.
 
     Raises:
         MethodError: for a layer whose kernel would be too large.
     """
-    channels, height, width = activations.shape[1:]
-    if height * width > KERNEL_POSITIONS:
+    channels, *size = activations.shape[1:]
+    if math.prod(size) > KERNEL_POSITIONS:
         raise MethodError(
-            f"the layer has {height} × {width} positions, and kpca-cam compares each with each; "
-            f"at most {KERNEL_POSITIONS} are wanted: choose a later layer, or eigen-cam."
+            f"the layer has {' × '.join(map(str, size))} positions, and kpca-cam compares each "
+            f"with each; at most {KERNEL_POSITIONS} are wanted: choose a later layer, or eigen-cam."
         )
     values = _wide(activations.flatten(2))  # (batch, channels, positions)
     centred = values - values.mean(2, keepdim=True)
@@ -189,7 +200,7 @@ def kpca_cam(activations: Tensor, *, slope: float = 1.0) -> Tensor:
     projection = vectors[..., -1] * eigenvalues[..., -1:].clamp(min=0).sqrt()
     agreement = (projection * values.norm(dim=1)).sum(1, keepdim=True)
     maps: Tensor = (torch.where(agreement < 0, -1, 1) * projection).to(activations.dtype)
-    return maps.reshape(len(activations), height, width)
+    return maps.reshape(len(activations), *size)
 
 
 def shapley_cam(activations: Tensor, gradients: Tensor, curvature: Tensor) -> Tensor:
@@ -204,17 +215,19 @@ def shapley_cam(activations: Tensor, gradients: Tensor, curvature: Tensor) -> Te
         activations, gradients: see above.
         curvature: the Hessian of the score times the activations, `(batch, channels, ...)`.
     """
-    return weighted_sum(activations, (gradients - curvature / 2).mean((2, 3))).relu()
+    slopes = gradients - curvature / 2
+    return weighted_sum(activations, slopes.mean(spatial(slopes))).relu()
 
 
 def weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
     """The channels of `activations`, each times its weight `(batch, channels)`, added up."""
-    return (weights[..., None, None] * activations).sum(1)
+    return (at_positions(weights, activations) * activations).sum(1)
 
 
-def _alpha(activations: Tensor, gradients: Tensor) -> Tensor:
+def _alpha(activations: Tensor, gradients: Tensor, note: Note | None) -> Tensor:
     """Equation 19 of Grad-CAM++: g² / (2g² + g³ ΣA), whose squares cancel."""
-    denominator = 2 + gradients * activations.sum((2, 3), keepdim=True)
+    denominator = 2 + gradients * activations.sum(spatial(activations), keepdim=True)
+    note_poles(note, denominator, gradients > 0, "the layer's values are signed")
     return torch.where(denominator == 0, 0, 1 / denominator)
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from seewhy.errors import MethodError
+from seewhy.methods.positions import at_positions
+from seewhy.scaling import resize_map
 
 
 def to_unit(maps: Tensor) -> Tensor:
@@ -33,8 +34,8 @@ def fuse(maps: Sequence[Tensor], how: str) -> Tensor:
     """One map from the maps of several layers.
 
     Args:
-        maps: raw maps, each `(batch, height, width)`; the sizes may differ. Each is scaled at its
-            own resolution, then resized bilinearly to the largest height and width.
+        maps: raw maps, each `(batch, *spatial)`; the sizes may differ. Each is scaled at its own
+            resolution, then resized linearly to the largest size in each dimension.
         how: `"mean"`, `"max"` or `"scaled-max"` (LayerCAM's).
 
     Raises:
@@ -43,14 +44,10 @@ def fuse(maps: Sequence[Tensor], how: str) -> Tensor:
     if how not in FUSIONS:
         raise MethodError(f"fuse={how!r} is not a fusion; choose one of {', '.join(FUSIONS)}.")
     scale, combine = FUSIONS[how]
-    size = [max(m.shape[1] for m in maps), max(m.shape[2] for m in maps)]
-    resized = [
-        interpolate(scale(m)[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-        for m in maps
-    ]
-    return combine(torch.stack(resized))
+    size = [max(sides) for sides in zip(*(m.shape[1:] for m in maps), strict=True)]
+    return combine(torch.stack([resize_map(scale(m), size) for m in maps]))
 
 
 def _divided(maps: Tensor, sizes: Tensor) -> Tensor:
-    largest = sizes.amax((-2, -1), keepdim=True)
+    largest = at_positions(sizes.flatten(1).amax(1), maps)
     return torch.where(largest > 0, maps / largest, 0)

@@ -1,7 +1,7 @@
 """Masks that are looked for by gradient steps: Opti-CAM.
 
 What it takes is what the backpropagation methods take (methods/backprop.py), and a layer's
-activations; the raw map `(batch, height, width)` is at the layer's resolution.
+activations; the raw map `(batch, *spatial)` is at the layer's resolution.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from seewhy.errors import MethodError
 from seewhy.methods.backprop import baseline_images
+from seewhy.scaling import resize_map, unit_range
 
 Gradients = Callable[[Tensor], Tensor]
 
@@ -37,7 +37,7 @@ def opti_cam(
     scores have not risen; here every step is taken, and a map does not depend on its neighbours.
 
     Args:
-        activations: `(batch, channels, height, width)` of the layer.
+        activations: `(batch, channels, *spatial)` of the layer.
         inputs: prepared images.
         input_gradients: differentiates the score.
         steps: how many of Adam's; each costs a forward pass and its backward.
@@ -72,13 +72,9 @@ def opti_cam(
 
 
 def _mixed(channels: Tensor, logits: Tensor) -> Tensor:
-    return torch.einsum("bk,bkhw->bhw", logits.softmax(1), channels)
+    return torch.einsum("bk,bk...->b...", logits.softmax(1), channels)
 
 
 def _unit_masks(maps: Tensor, inputs: Tensor) -> Tensor:
     """Maps upsampled to the images, then scaled to 0..1; a constant one hides everything."""
-    size = list(inputs.shape[2:])
-    masks = interpolate(maps[:, None], size, mode="bilinear", align_corners=False)
-    low = masks.amin((1, 2, 3), keepdim=True)
-    spread = masks.amax((1, 2, 3), keepdim=True) - low
-    return ((masks - low) / torch.where(spread == 0, 1, spread)).to(inputs.dtype)
+    return unit_range(resize_map(maps[:, None], inputs.shape[2:])).to(inputs.dtype)

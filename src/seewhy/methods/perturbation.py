@@ -3,30 +3,33 @@
 Every function sees one image and all its targets at once: a changed version is computed once, and
 each target reads its score there. The arguments are called after what a function needs:
 
-- `activations`: `(channels, height, width)`, the layer's.
+- `activations`: `(channels, *spatial)`, the layer's, with 1 to 3 spatial dimensions.
 - `scores`: `(targets,)`, of the image as it is.
-- `image`: `(channels, height, width)`, prepared for the model.
-- `gradients`: `(targets, channels, height, width)`, of each score by the activations.
+- `image`: `(channels, *spatial)`, prepared for the model: an image, a signal or a volume.
+- `gradients`: `(targets, channels, *spatial)`, of each score by the activations.
 - `rerun(count, make)`: scores `(count, targets)` of `count` versions of the activations. It asks
   `make(which)` for the versions numbered `which`, a few at a time, so that memory stays bounded.
 - `without_channels(channels)`: scores `(n, targets)` where one channel of the layer each is zero.
 - `forward(count, make)`: the same for versions of the image.
 - `forward_probability(count, make)`: the same, but for each target the probability of its class.
 
-Results are raw maps `(targets, height, width)`, neither scaled nor resized: at the layer's
+Results are raw maps `(targets, *spatial)`, neither scaled nor resized: at the layer's
 resolution where a function has `activations`, otherwise at the image's. They do not depend on how
 many versions are made at once. What the caller may choose is keyword-only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, interpolate, one_hot, pad
+from torch.nn.functional import conv1d, one_hot, pad
 
 from seewhy.errors import MethodError
+from seewhy.methods.positions import at_positions, spatial
+from seewhy.scaling import resize_map, unit_range
 
 Make = Callable[[Tensor], Tensor]
 Versions = Callable[[int, Make], Tensor]
@@ -71,7 +74,7 @@ def ablation_cam_slope(activations: Tensor, scores: Tensor, without_channels: Ch
     The norm is the sum of absolute values. With it, for activations that are not negative and a
     head of global average pooling and one linear map, this is CAM over the number of positions.
     """
-    norms = activations.to(scores).abs().sum((1, 2))
+    norms = activations.to(scores).abs().flatten(1).sum(1)
     weights = _drops(activations, scores, without_channels) / torch.where(norms == 0, 1, norms)
     return _weighted_sum(weights, activations).relu()
 
@@ -85,17 +88,22 @@ def recipro_cam(activations: Tensor, rerun: Versions) -> Tensor:
     The authors' code reads probabilities: there the target is one (`p:`). As in it and in
     openvino_xai, a position stands alone; `recipro_cam_gaussian` keeps some of its neighbours.
     """
-    return _position_scores(activations, rerun, torch.ones(1, 1))
+    sides = [torch.eye(size) for size in activations.shape[1:]]
+    return _position_scores(activations, rerun, sides)
 
 
 def recipro_cam_gaussian(activations: Tensor, rerun: Versions) -> Tensor:
-    """Recipro-CAM through a 3 × 3 Gaussian, cut off at the edges; signed (Byun 2022).
+    """Recipro-CAM through a Gaussian 3 wide, cut off at the edges; signed (Byun 2022).
 
+    1/2 of the position and 1/4 of each neighbour, along every dimension: 3 × 3 on a picture.
     As in openvino_xai each position keeps its own activations, times the mask. The authors' code,
     where this is switched off, has the middle position's activations in all nine places instead.
     """
-    row = torch.tensor([0.25, 0.5, 0.25])
-    return _position_scores(activations, rerun, row[:, None] * row)
+    sides = []
+    for size in activations.shape[1:]:
+        places = torch.arange(size)
+        sides.append((2 - (places[:, None] - places).abs()).relu() / 4)
+    return _position_scores(activations, rerun, sides)
 
 
 # --- The image seen through the layer's channels ------------------------------------------------
@@ -135,13 +143,14 @@ def score_cam_bounded(
         error: as above, for every target; 0 looks through every channel.
     """
     channels = _varying(activations)
-    channels = channels[channels.abs().amax((1, 2)).argsort(stable=True, descending=True)]
-    values = channels.to(scores).abs()
-    left_over = values.flip(0).cumsum(0).flip(0).amax((1, 2))
+    sizes = channels.flatten(1).abs().amax(1)
+    channels = channels[sizes.argsort(stable=True, descending=True)]
+    values = channels.to(scores).abs().flatten(1)
+    left_over = values.flip(0).cumsum(0).flip(0).amax(1)
     total = scores.new_zeros(len(scores), *activations.shape[1:])
     step = min(32, max(1, len(channels) // 16))  # small batches cost more than a look is worth
     for first in range(0, len(channels), step):
-        if (left_over[first] <= error * total.amax((1, 2))).all():
+        if (left_over[first] <= error * total.flatten(1).amax(1)).all():
             break
         some = channels[first : first + step]
         weights = _scores_through(some, scores, image, forward_probability)[0]
@@ -202,7 +211,7 @@ def is_cam(
     torch-cam's factors are running sums of these and go up to (N + 1) / 2.
     """
     _at_least_one(steps=steps)
-    shares = torch.arange(1, steps + 1).to(image)[:, None, None, None] / steps
+    shares = at_positions(torch.arange(1, steps + 1).to(image), image[None]) / steps
     channels = _varying(activations)
     through = _scores_through(
         channels, scores, image, forward, steps, lambda masks, step: masks * shares[step]
@@ -221,7 +230,7 @@ def group_cam(
     """Groups of Grad-CAM's channels, weighted by what seeing them adds to a blur (Zhang 2021).
 
     As in the authors' code: in each group the strongest 30 % of positions are kept, upsampled,
-    scaled to 0..1 and blended between the image and its blurred copy (51 × 51, sigma 50 pixels);
+    scaled to 0..1 and blended between the image and its blurred copy (51 wide, sigma 50 pixels);
     the weight is the probability gained over the blurred copy, and what it weights is the mask.
 
     Args:
@@ -229,17 +238,18 @@ def group_cam(
         groups: how many groups of neighbouring channels; fewer where there are fewer channels.
     """
     _at_least_one(groups=groups)
-    weighted = gradients.mean((2, 3), keepdim=True) * activations
+    weighted = gradients.mean(spatial(gradients), keepdim=True) * activations
     merged = torch.stack([part.sum(1).relu() for part in weighted.chunk(groups, 1)], 1)
-    wide = merged.to(torch.promote_types(merged.dtype, torch.float32))  # quantile takes no half
-    threshold = wide.flatten(2).quantile(0.7, dim=2)[..., None, None]
-    merged = torch.where(merged > threshold, merged, 0)
     target = torch.arange(len(merged), device=merged.device).repeat_interleave(merged.shape[1])
     merged = merged.flatten(0, 1)
+    wide = merged.to(torch.promote_types(merged.dtype, torch.float32))  # quantile takes no half
+    # One by one: it takes at most 16 million values.
+    threshold = torch.stack([one.flatten().quantile(0.7) for one in wide])
+    merged = torch.where(merged > at_positions(threshold, merged), merged, 0)
     target, merged = target[_varies(merged)], merged[_varies(merged)]
     blurred = _blurred(image, radius=25, sigma=50.0)
     # Version 0 is the blurred copy alone: what the others gain, they gain over it.
-    seen = pad(merged, (0, 0, 0, 0, 1, 0))
+    seen = torch.cat([merged.new_zeros(1, *merged.shape[1:]), merged])
 
     def blended(which: Tensor) -> Tensor:
         masks = _unit_masks(seen[which.to(seen.device)], image)
@@ -249,7 +259,7 @@ def group_cam(
     gains = (probabilities[1:] - probabilities[0]) * one_hot(target, len(gradients)).to(
         probabilities
     )
-    low, high = (one[:, 0] for one in _extremes(merged, image))
+    low, high = _extremes(merged, image)
     return _weighted_sum(gains.mT, (merged - low) / (high - low)).relu()
 
 
@@ -261,47 +271,46 @@ def occlusion(
     scores: Tensor,
     forward: Versions,
     *,
-    window: int = 32,
-    stride: int = 16,
+    window: int | Sequence[int] = 32,
+    stride: int | Sequence[int] = 16,
     value: float = 0.0,
 ) -> Tensor:
     """How far the score falls when a square hides the pixel; signed (Zeiler 2014).
 
     Squares overlap; a pixel gets the mean over those that hide it. The last square of a row or
-    column reaches over the edge, as captum's does.
+    column reaches over the edge, as captum's does. Of a signal it is a stretch, of a volume a box.
 
     Args:
         image, scores, forward: see above.
-        window: side of the square in the model's pixels.
-        stride: from one square to the next.
+        window: side of the square in the model's pixels, or one for each spatial dimension.
+        stride: from one square to the next, likewise.
         value: what the square is filled with; 0 is the mean colour where inputs are standardised.
 
     Raises:
         MethodError: for a square larger than the image, or gaps between the squares.
     """
-    height, width = image.shape[1:]
-    _at_least_one(window=window, stride=stride)
-    if window > min(height, width):
+    size = image.shape[1:]
+    windows, strides = _each_side("window", window, size), _each_side("stride", stride, size)
+    if any(side > whole for side, whole in zip(windows, size, strict=True)):
         raise MethodError(
-            f"window={window} does not fit into an image of {height} × {width} pixels; choose at "
-            f"most {min(height, width)}."
+            f"window={window} does not fit into an image of {_by(size)} pixels; choose at most "
+            f"{min(size)}" + (f", or one for each of {_by(size)}." if len(set(size)) > 1 else ".")
         )
-    if stride > window:
+    if any(step > side for step, side in zip(strides, windows, strict=True)):
         raise MethodError(
             f"stride={stride} leaves pixels between windows of {window}; choose at most {window}."
         )
-    rows, columns = (_covered(size, window, stride).to(image) for size in (height, width))
+    sides = [_covered(*side).to(image) for side in zip(size, windows, strides, strict=True)]
+    counts = [len(side) for side in sides]
 
     def hidden(which: Tensor) -> Tensor:
-        which = which.to(image.device)
-        squares = rows[which // len(columns), :, None] * columns[which % len(columns), None]
-        return torch.where(squares[:, None] > 0, value, image)
+        return torch.where(_products(sides, which.to(image.device))[:, None] > 0, value, image)
 
-    drops = scores - forward(len(rows) * len(columns), hidden)
-    grid = drops.reshape(len(rows), len(columns), -1)
-    rows, columns = rows.to(drops), columns.to(drops)
-    hits = rows.sum(0)[:, None] * columns.sum(0)
-    return torch.einsum("rct,rh,cw->thw", grid, rows, columns) / hits
+    drops = scores - forward(math.prod(counts), hidden)
+    grid = drops.mT.reshape(-1, *counts)
+    sides = [side.to(drops) for side in sides]
+    hits = _spread(grid.new_ones(1, *counts), sides)
+    return _spread(grid, sides) / hits
 
 
 def rise(
@@ -309,56 +318,59 @@ def rise(
     forward_probability: Versions,
     *,
     masks: int = 4000,
-    cells: int = 7,
+    cells: int | Sequence[int] = 7,
     keep: float = 0.5,
     seed: int = 0,
 ) -> Tensor:
     """The mean of random masks, each times the probability of the class behind it (Petsiuk 2018).
 
     A mask is a coarse grid of open and closed cells, upsampled and shifted by less than a cell.
+    Of a volume the grid is one of boxes, of a signal a row.
     Values do not add up to the score: divided by `keep`, they are probabilities given that the
     pixel is seen. 4000 masks of 7 × 7 cells are the paper's for VGG-16; it has 8000 for ResNet-50.
 
     Args:
         image, forward_probability: see above.
         masks: how many; the noise falls with their square root.
-        cells: a side of the grid.
+        cells: a side of the grid, or one for each spatial dimension.
         keep: the share of cells that are open.
         seed: of the masks.
     """
-    _at_least_one(masks=masks, cells=cells)
+    _at_least_one(masks=masks)
+    counts = _each_side("cells", cells, image.shape[1:])
     if not 0 < keep <= 1:
         raise MethodError(f"keep={keep} is not a share; choose one above 0 and up to 1.")
-    grids, shifts = rise_grids(image, masks, cells, keep, seed)
+    grids, shifts = rise_grids(image, masks, counts, keep, seed)
 
     def drawn(which: Tensor) -> Tensor:
-        rows, columns = (
-            _shifted_upsampling(size, cells, shift[which.to(shift.device)]).to(image)
-            for size, shift in zip(image.shape[1:], shifts, strict=True)
-        )
-        return rows @ grids[which.to(grids.device)].to(image) @ columns.mT
+        sides = [
+            _shifted_upsampling(size, count, shift[which.to(shift.device)]).to(image)
+            for size, count, shift in zip(image.shape[1:], counts, shifts, strict=True)
+        ]
+        return _spread(grids[which.to(grids.device)].to(image), [side.mT for side in sides])
 
     weights = forward_probability(masks, lambda which: image * drawn(which)[:, None])
     total = weights.new_zeros(weights.shape[1], *image.shape[1:])
     for which in torch.split(torch.arange(masks), 64):  # made again: cheaper than to keep all
         some = weights[which.to(weights.device)]
-        total += torch.einsum("nt,nhw->thw", some, drawn(which).to(weights))
+        total += torch.einsum("nt,n...->t...", some, drawn(which).to(weights))
     return total / (masks * keep)
 
 
 def rise_grids(
-    image: Tensor, masks: int, cells: int, keep: float, seed: int
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """RISE's draws: open cells `(masks, cells, cells)`, and shifts down and right `(masks,)`.
+    image: Tensor, masks: int, cells: Sequence[int], keep: float, seed: int
+) -> tuple[Tensor, list[Tensor]]:
+    """RISE's draws: open cells `(masks, *cells)`, and shifts along each dimension `(masks,)`.
 
     A cell has ceil(size / cells) pixels a side, and a shift is less than a cell.
     """
     generator = torch.Generator().manual_seed(seed)
-    grids = (torch.rand(masks, cells, cells, generator=generator) < keep).float()
-    down, right = (
-        torch.randint(-(-size // cells), (masks,), generator=generator) for size in image.shape[1:]
-    )
-    return grids, (down, right)
+    grids = (torch.rand(masks, *cells, generator=generator) < keep).float()
+    shifts = [
+        torch.randint(-(-size // count), (masks,), generator=generator)
+        for size, count in zip(image.shape[1:], cells, strict=True)
+    ]
+    return grids, shifts
 
 
 # --- What they share ----------------------------------------------------------------------------
@@ -366,7 +378,7 @@ def rise_grids(
 
 def _weighted_sum(weights: Tensor, activations: Tensor) -> Tensor:
     """The channels, each times its weight `(targets, channels)`, added up for each target."""
-    return torch.einsum("tk,khw->thw", weights, activations.to(weights))
+    return torch.einsum("tk,k...->t...", weights, activations.to(weights))
 
 
 def _drops(activations: Tensor, scores: Tensor, without_channels: Channels) -> Tensor:
@@ -378,22 +390,48 @@ def _drops(activations: Tensor, scores: Tensor, without_channels: Channels) -> T
     return drops
 
 
-def _position_scores(activations: Tensor, rerun: Versions, around: Tensor) -> Tensor:
-    """The score of each position's mask, which is `around` (of odd size) laid on that position."""
-    _, height, width = activations.shape
-    positions = height * width
-    around = around.to(activations)[None, None]
+def _position_scores(activations: Tensor, rerun: Versions, sides: Sequence[Tensor]) -> Tensor:
+    """The score of each position's mask: the product of that position's row of every side.
+
+    Args:
+        activations, rerun: see above.
+        sides: along each dimension what a position keeps of all, `(size, size)`.
+    """
+    size = activations.shape[1:]
+    sides = [side.to(activations) for side in sides]
 
     def kept(which: Tensor) -> Tensor:
-        spot = one_hot(which.to(activations.device), positions).to(activations)
-        spots = spot.reshape(-1, 1, height, width)
-        return activations * conv2d(spots, around, padding=around.shape[-1] // 2)
+        return activations * _products(sides, which.to(activations.device))[:, None]
 
-    return rerun(positions, kept).mT.reshape(-1, height, width)
+    return rerun(math.prod(size), kept).mT.reshape(-1, *size)
+
+
+def _products(sides: Sequence[Tensor], which: Tensor) -> Tensor:
+    """Rows of all sides multiplied, `(len(which), *sizes)`: of each side `(count, size)` one.
+
+    `which` counts the choices of a row of each side, the last side's the fastest.
+    """
+    rows = torch.unravel_index(which, [len(side) for side in sides])
+    made, *others = (side[row] for side, row in zip(sides, rows, strict=True))
+    for other in others:
+        made = made[..., None] * other.reshape(len(other), *(1,) * (made.ndim - 1), -1)
+    return made
+
+
+def _spread(grid: Tensor, sides: Sequence[Tensor]) -> Tensor:
+    """A grid `(rows, *counts)` laid out to `(rows, *sizes)`, dimension by dimension.
+
+    Each of `sides` says what a place on the grid adds to a pixel: `(count, size)`, or
+    `(rows, count, size)`.
+    """
+    for side in sides:  # what is the first dimension goes, and comes back as the last
+        rows, count, *others = grid.shape
+        grid = (grid.reshape(rows, count, -1).mT @ side).reshape(rows, *others, -1)
+    return grid
 
 
 def _varies(channels: Tensor) -> Tensor:
-    return channels.amax((1, 2)) > channels.amin((1, 2))
+    return channels.flatten(1).amax(1) > channels.flatten(1).amin(1)
 
 
 def _varying(activations: Tensor) -> Tensor:
@@ -427,36 +465,31 @@ def _scores_through(
 
 
 def _upsampled(channels: Tensor, image: Tensor) -> Tensor:
-    size = image.shape[1:]
-    large = interpolate(channels[:, None], size, mode="bilinear", align_corners=False)
-    return large.to(image)
+    return resize_map(channels[:, None], image.shape[1:]).to(image)
 
 
 def _extremes(channels: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-    """The least and the greatest value of each upsampled channel, `(channels, 1, 1, 1)`."""
-    large = _upsampled(channels, image)
-    return large.amin((1, 2, 3), keepdim=True), large.amax((1, 2, 3), keepdim=True)
+    """The least and the greatest value of each upsampled channel, `(channels, 1, ...)`."""
+    large = _upsampled(channels, image).flatten(1)
+    return at_positions(large.amin(1), channels), at_positions(large.amax(1), channels)
 
 
 def _unit_masks(channels: Tensor, image: Tensor) -> Tensor:
-    """Channels upsampled to the image, then scaled to 0..1, `(channels, 1, height, width)`."""
-    masks = _upsampled(channels, image)
-    low = masks.amin((1, 2, 3), keepdim=True)
-    spread = masks.amax((1, 2, 3), keepdim=True) - low
-    return masks.sub_(low).div_(torch.where(spread == 0, 1, spread))
+    """Channels upsampled to the image, then scaled to 0..1, `(channels, 1, *spatial)`."""
+    return unit_range(_upsampled(channels, image))
 
 
 def _blurred(image: Tensor, *, radius: int, sigma: float) -> Tensor:
     """A Gaussian blur over mirrored edges, as far as the image goes."""
-    for across in (False, True):  # columns, then rows
-        image = image.mT if across else image
-        reach = min(radius, image.shape[-1] - 1)
+    for dimension in range(image.ndim - 1, 0, -1):
+        rows = image.movedim(dimension, -1)
+        reach = min(radius, rows.shape[-1] - 1)
         offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
         kernel = (-(offsets**2) / (2 * sigma**2)).exp()
         kernel = (kernel / kernel.sum()).to(image)
-        mirrored = pad(image, (reach, reach), mode="reflect")
-        image = conv2d(mirrored[:, None], kernel[None, None, None])[:, 0]
-    return image.mT
+        mirrored = pad(rows.reshape(-1, 1, rows.shape[-1]), (reach, reach), mode="reflect")
+        image = conv1d(mirrored, kernel[None, None]).reshape(rows.shape).movedim(-1, dimension)
+    return image
 
 
 def _covered(size: int, window: int, stride: int) -> Tensor:
@@ -473,6 +506,23 @@ def _shifted_upsampling(size: int, cells: int, shifts: Tensor) -> Tensor:
     pixels = shifts[:, None] + torch.arange(size, dtype=torch.float64)
     places = ((pixels + 0.5) * cells / ((cells + 1) * cell) - 0.5).clamp(0, cells - 1)
     return (1 - (places[..., None] - torch.arange(cells)).abs()).relu()
+
+
+def _each_side(name: str, value: int | Sequence[int], size: Sequence[int]) -> list[int]:
+    """One number for each spatial dimension, from one for all or one for each."""
+    each = [value] * len(size) if isinstance(value, int) else list(value)
+    if len(each) != len(size):
+        raise MethodError(
+            f"{name}={value} has {len(each)} numbers; one is wanted, or one for each of the "
+            f"{len(size)} dimensions of {_by(size)}."
+        )
+    for one in each:
+        _at_least_one(**{name: one})
+    return each
+
+
+def _by(size: Sequence[int]) -> str:
+    return " × ".join(map(str, size))
 
 
 def _at_least_one(**counts: int) -> None:

@@ -37,7 +37,8 @@ from torch import Tensor
 from torch.nn.functional import conv1d, pad
 
 from seewhy.errors import MetricError
-from seewhy.metrics.resizing import positive_part, to_size, unit_range
+from seewhy.metrics.resizing import positive_part, to_size
+from seewhy.scaling import unit_range
 
 Score: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Explain: TypeAlias = Callable[[Tensor, Tensor], Tensor]

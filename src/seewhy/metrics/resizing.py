@@ -1,12 +1,12 @@
-"""Maps at another size, and scaled to 0..1: what the metrics do to a raw map before they use it."""
+"""What the metrics do to a raw map before they use it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from seewhy.errors import MetricError
+from seewhy.scaling import resize_map
 
 
 def to_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -23,14 +23,7 @@ def to_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
     maps = maps.detach().to(wide)
     if maps.shape[1:] == tuple(size):
         return maps
-    return interpolate(maps[:, None], size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def unit_range(maps: Tensor) -> Tensor:
-    """Each map's least value at 0 and its greatest at 1; a constant map becomes 0."""
-    low = maps.amin((1, 2), keepdim=True)
-    spread = maps.amax((1, 2), keepdim=True) - low
-    return (maps - low) / torch.where(spread == 0, 1, spread)
+    return resize_map(maps, size)
 
 
 def positive_part(maps: Tensor) -> Tensor:

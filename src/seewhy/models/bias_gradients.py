@@ -38,7 +38,7 @@ class BiasGradients(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.parts: list[Tensor] = []
-        self._channels_last = False
+        self._channels_last: set[int] = set()  # tensors of how many dimensions have them last
 
     def __torch_function__(
         self,
@@ -79,8 +79,9 @@ class BiasGradients(TorchFunctionMode):
             return outputs
         bias = at_least_float32(bias.detach())
         last = channel is not None and channel > 1
-        self._channels_last |= last and outputs.ndim == 4
-        flat = channel is None and self._channels_last  # of which we know no positions
+        if last:
+            self._channels_last.add(outputs.ndim)
+        flat = channel is None and outputs.ndim in self._channels_last  # we know no positions
 
         def keep(gradient: Tensor) -> None:
             part = at_least_float32(gradient.detach())

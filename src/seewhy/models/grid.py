@@ -117,9 +117,8 @@ def _laid(
         return _tokens(inner[0], axes, known) if last else Grid(inner[1:])
     if len(inner) == len(axes) + 1:
         first_fits, last_fits = _fits(inner[1:], axes), _fits(inner[:-1], axes)
-        if first_fits and last_fits:  # many channels are likelier than few
-            last_fits = inner[-1] > inner[0] if last is None else last
-            first_fits = not last_fits
+        if first_fits and last_fits:
+            first_fits, last_fits = not last, bool(last)
         if first_fits or (not last_fits and not last):
             return Grid(inner[1:])
         if last_fits:

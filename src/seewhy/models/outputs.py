@@ -10,10 +10,15 @@ from typing import Any
 from torch import Tensor
 
 from seewhy.errors import ModelError
+from seewhy.models.detections import READINGS, Size, detections
 
 OutputSelector = str | int | Callable[[Any], Tensor]
-"""Which part of the model's output holds the scores: a path (`"logits"`, `"heads.0"`), an index,
-or a function of the output."""
+"""Which part of the model's output holds the scores: a path (`"logits"`, `"heads.0"`), an index, a
+function of the output, or how to read boxes where their form does not say it (`"yolo"`, ...)."""
+
+NAMES = ("logits", "out", "logits_per_image", "image_embeds", "pooler_output")
+"""What scores or embeddings are called, in torchvision and transformers; the first that is there is
+taken."""
 
 
 def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -46,11 +51,19 @@ def replace_tensor(value: Any, path: str, tensor: Tensor) -> Any:
     return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
 
 
-def find_logits(outputs: Any, selector: OutputSelector | None = None) -> Tensor:
+def find_logits(
+    outputs: Any, selector: OutputSelector | None = None, *, size: Size | None = None
+) -> Tensor:
     """The scores in a model's output.
 
-    Without a selector: the output itself if it is a tensor; otherwise the tensor called `logits`,
-    the only floating tensor, or the only one of shape (batch, classes).
+    Without a selector: the output itself if it is a tensor; a detector's boxes with their scores,
+    `(batch, n, 4 + classes)` (see `detections`); otherwise the tensor that has one of `NAMES`, the
+    only floating tensor, or the only one of shape (batch, classes).
+
+    Args:
+        outputs: what the model returned.
+        selector: where the scores are, or how to read them.
+        size: height and width of the input, in which boxes given as shares of it are then told.
 
     Raises:
         ModelError: if it is not clear which tensor is meant, or the selector does not find one.
@@ -64,14 +77,22 @@ def find_logits(outputs: Any, selector: OutputSelector | None = None) -> Tensor:
         return chosen
     found = {path: tensor for path, tensor in tensors_in(outputs) if tensor.is_floating_point()}
     if selector is not None:
-        if str(selector) not in found:
-            raise ModelError(f"output={selector!r} is not in the model's output; {_listing(found)}")
-        return found[str(selector)]
+        if str(selector) in found:
+            return found[str(selector)]
+        if selector in READINGS:
+            return READINGS[str(selector)](outputs, size)
+        raise ModelError(f"output={selector!r} is not in the model's output; {_listing(found)}")
+    boxes = detections(outputs, size)
+    if boxes is not None:
+        return boxes
     if len(found) == 1:
         return next(iter(found.values()))
-    named = [tensor for path, tensor in found.items() if path.split(".")[-1] == "logits"]
+    named = [
+        [tensor for path, tensor in found.items() if path == name or path.endswith(f".{name}")]
+        for name in NAMES
+    ]
     flat = [tensor for tensor in found.values() if tensor.ndim == 2]
-    for candidates in (named, flat):
+    for candidates in (*named, flat):
         if len(candidates) == 1:
             return candidates[0]
     raise ModelError(

@@ -35,10 +35,11 @@ from seewhy.models.outputs import tensors_in
 from seewhy.models.watch import (
     Layer,
     check_calls,
-    eager_module,
+    check_hookable,
     modules_of,
     replacing,
     undisturbed,
+    unwrap,
 )
 from seewhy.progress import report
 
@@ -419,9 +420,12 @@ class Rerun:
             return None
         self._reached = True
         if self._recording:
-            self.raw = _copied(tensor)
+            self.raw = _copied(tensor.dequantize() if tensor.is_quantized else tensor)
             if self._inside or not self._kept or self._kept[-1].module is not self._layer.module:
                 self._run_whole("the layer is called by a module that it is no part of")
+        if self._replacement is not None and tensor.is_quantized:
+            scale, zero = tensor.q_scale(), tensor.q_zero_point()
+            return torch.quantize_per_tensor(self._replacement, scale, zero, tensor.dtype)
         return self._replacement
 
     def _split(self, outputs: Any, count: int) -> Any:
@@ -430,14 +434,14 @@ class Rerun:
         if len(first) != sum(1 for _ in tensors_in(outputs)):
             raise _InexactError("its output has another form when it is rerun")
         references = iter(first)
-        worst = 0.0
+        worst, grown = 0.0, False
 
         def split(tensor: Tensor) -> Tensor:
-            nonlocal worst
+            nonlocal worst, grown
             reference = next(references)
             rows = len(reference) if reference.ndim else 0
             if rows and tensor.shape == (rows * count, *reference.shape[1:]):
-                last, others = tensor[-rows:], tensor[:-rows]
+                last, others, grown = tensor[-rows:], tensor[:-rows], True
             elif tensor.shape == reference.shape:  # says nothing about single images
                 last = others = tensor
             else:
@@ -446,6 +450,8 @@ class Rerun:
             return others
 
         outputs = _mapped(outputs, split)
+        if not grown:  # a part kept the number of images where no tensor shows it
+            raise _InexactError("its output is that of one image, however many are rerun")
         if not worst <= self._tolerance:  # also for NaN
             raise _InexactError(
                 f"unchanged activations give outputs that differ by {worst:.1g} of the largest"
@@ -513,7 +519,7 @@ def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Iterator[Rerun]
     model may be called for other inputs too, and other threads may use it.
 
     Args:
-        model: any eager module.
+        model: any module.
         layer: where activations are exchanged; of several calls or tensors, the chosen one.
         inputs: one image, `(1, channels, height, width)`, on the model's device.
 
@@ -521,7 +527,8 @@ def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Iterator[Rerun]
         LayerError: when the layer does not run, or it is not clear which call or tensor is meant.
         ModelError: for a model that cannot be rerun, or gives something else each time.
     """
-    model = eager_module(model)
+    model = unwrap(model)
+    check_hookable(layer.module)
     rerun = Rerun(model, layer, inputs)
     with (
         undisturbed(model),
@@ -630,6 +637,8 @@ def _switched(modules: Sequence[nn.Module]) -> Iterator[None]:
     try:
         with _lock:
             for module in modules:
+                if isinstance(module, torch.jit.ScriptModule):
+                    continue  # its forward is no Python: it runs each time
                 switch = _switches.get(module)
                 if switch is None:
                     switch = _switches[module] = _Switch(module)

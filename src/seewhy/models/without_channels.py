@@ -95,7 +95,7 @@ class WithoutChannels:
         if reusable and self._versions._version == self._untouched:
             self._versions[rows, self._holes] = activations[self._holes]
         else:
-            self._versions = activations.repeat(len(channels), 1, 1, 1)
+            self._versions = activations.repeat(len(channels), *(1,) * activations.ndim)
         self._holes = channels.to(activations.device)
         self._versions[rows, self._holes] = 0
         # Tensors made in inference mode keep no count.
@@ -111,7 +111,7 @@ def _shares(tail: Rerun) -> _Shares | None:
     one that changes another's inputs would be seen to.
     """
     first, channels = tail.first_linear, tail.activations.shape[1]
-    if first is None or tail.activations.ndim != 4:
+    if first is None:
         return None
     if first.inputs.ndim != 2 or len(first.inputs) != 2 or first.inputs.shape[1] % channels:
         return None
@@ -123,7 +123,8 @@ def _shares(tail: Rerun) -> _Shares | None:
     each = len(unchanged) // channels
     expected = torch.where(gone.repeat_interleave(each, 1), without, unchanged)
     try:
-        inputs = tail.into_first_linear(torch.where(gone[:, :, None, None], 0, tail.activations))
+        holes = gone.reshape(*gone.shape, *(1,) * (tail.activations.ndim - 2))
+        inputs = tail.into_first_linear(torch.where(holes, 0, tail.activations))
         # Rows of a batch may be pooled in another order; mixing changes more than the last digits.
         near = 8 * torch.finfo(inputs.dtype).eps * unchanged.abs().max()
         if not bool(((inputs - expected).abs() <= near).all()):

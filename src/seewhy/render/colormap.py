@@ -69,6 +69,12 @@ def has_negative(heatmap: np.ndarray) -> bool:
     return bool((np.asarray(heatmap) < 0).any())
 
 
+def furthest_from_zero(values: np.ndarray) -> float:
+    """The value furthest from 0, with its sign; NaN where none is finite."""
+    finite = values[np.isfinite(values)]
+    return float(finite[np.abs(finite).argmax()]) if finite.size else math.nan
+
+
 def default_colormap(limits: Limits) -> str:
     """The diverging one for a range centred at 0, the sequential one for any other."""
     low, high = limits

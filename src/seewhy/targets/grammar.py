@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -26,7 +27,9 @@ from seewhy.targets.kinds import (
     Target,
     is_integer,
 )
+from seewhy.targets.language import Token
 from seewhy.targets.many import PerImage, Several, TopK
+from seewhy.targets.regions import Region
 
 
 def parse_target(spec: Any, labels: Labels = None) -> Choice:
@@ -40,9 +43,17 @@ def parse_target(spec: Any, labels: Labels = None) -> Choice:
         281            a class by its index          tabby            a class by its name
         output:N       a value, as it is             positive         one side of a single logit
         p:SPEC         its probability (also probability:SPEC)        (or negative)
+        sigmoid:SPEC   its probability alone, where an image has several labels
         A vs B         why A rather than B           against:SPEC     what speaks against it
         finer:SPEC     what sets it apart from the 3 most similar classes (finer5: from 5)
         class:NAME     a class by its name, even where the name is one of the words above
+
+    and where the network gives maps, boxes or tokens::
+
+        A@x,y          a class at a position          A@peak          where its map is highest
+        A@x1,y1,x2,y2  a class in a box               A@B             where B is predicted
+        box:0          the box with the highest score (box:1 the next, ...)
+        token:N        the log-probability of a token at the last position
 
     `against:` takes all that follows it, `vs` comes next: `p:A vs p:B` contrasts probabilities.
 
@@ -89,6 +100,12 @@ def _parse_words(words: str, labels: Labels) -> Choice:
         raise TargetError(f"target {words!r} has more than two sides; write 'A vs B'")
     if prefix in ("p", "probability"):
         return Probability(_parse_one(rest, labels, words))
+    if prefix == "sigmoid":
+        return Probability(_parse_one(rest, labels, words), sigmoid=True)
+    if prefix in ("box", "token"):
+        if not re.fullmatch("[0-9]+", rest):
+            raise TargetError(f"target {words!r} has no number; write '{prefix}:0'")
+        return Predicted(int(rest)) if prefix == "box" else Token(int(rest))
     if finer := re.fullmatch("finer([0-9]*)", prefix):
         return Finer(_parse_one(rest, labels, words), int(finer[1] or 3))
     if prefix == "output":
@@ -103,7 +120,29 @@ def _parse_words(words: str, labels: Labels) -> Choice:
         return TopK(int(top[1]))
     if re.fullmatch("[+-]?[0-9]+", words):
         return ClassScore(int(words))
+    if "@" in words and not exact_matches(words, labels or ()):
+        return _placed(words, labels)
     return _named(words, labels)
+
+
+def _placed(words: str, labels: Labels) -> Region:
+    """A class at a place: `A@x,y`, `A@x1,y1,x2,y2`, `A@peak`, `A@B`."""
+    name, _, place = (part.strip() for part in words.rpartition("@"))
+    one = _parse_one(name, labels, words)
+    if not isinstance(one, ClassScore):
+        raise TargetError(f"target {words!r} has no class before the '@'; write 'CLASS@x,y'")
+    if place == "peak":
+        return Region(one.index, "peak", one.label)
+    if re.fullmatch(r"[-+.,\seE0-9]+", place) and "," in place:
+        return Region(one.index, [_number(each, words) for each in place.split(",")], one.label)
+    return Region(one.index, _parse_one(place, labels, words), one.label)
+
+
+def _number(text: str, whole: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise TargetError(f"{text!r} in target {whole!r} is no number") from None
 
 
 def _parse_one(words: str, labels: Labels, whole: str) -> Target:
@@ -120,8 +159,9 @@ def _named(name: str, labels: Labels) -> ClassScore:
 
 def _look_up_names(choice: Choice, labels: Labels) -> Choice:
     def look_up(part: Target) -> Target:
-        if isinstance(part, ClassScore) and isinstance(part.index, str):
-            return _named(part.index, labels)
+        if isinstance(getattr(part, "index", None), str):
+            named = _named(cast(Any, part).index, labels)
+            return cast(Target, replace(cast(Any, part), index=named.index, label=named.label))
         return part
 
     if isinstance(choice, Several | PerImage):

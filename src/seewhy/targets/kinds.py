@@ -8,7 +8,7 @@ import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -56,9 +56,10 @@ class Choice(ABC):
 
 
 class Target(Choice):
-    """Outputs (batch, classes) → scores (batch,), in float32 at least."""
+    """Outputs (batch, ...) → scores (batch,), in float32 at least."""
 
     __array_ufunc__ = None  # leaves `numpy number * target` to __rmul__
+    bounded: ClassVar[bool] = False  # whether its scores lie between −1 and 1 as they are
 
     def __call__(self, outputs: Tensor) -> Tensor:
         """Scores (batch,), differentiable.
@@ -78,7 +79,7 @@ class Target(Choice):
         for name, value in self._fields().items():
             if isinstance(value, Target):
                 parts[name] = value.with_parts(change)
-            elif isinstance(value, tuple):
+            elif isinstance(value, tuple) and all(isinstance(part, Target) for part in value):
                 parts[name] = tuple(part.with_parts(change) for part in value)
         return change(cast(Target, replace(cast(Any, self), **parts)) if parts else self)
 
@@ -104,11 +105,19 @@ class Target(Choice):
         return Product(-1.0, self)
 
 
+class Outcome(Target):
+    """A target about one class, side, box or token: something that has a probability too."""
+
+    @abstractmethod
+    def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:
+        """Its probability (batch,): of a class the softmax, or the sigmoid of its own logit."""
+
+
 # --- One class, one side, one value -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class ClassScore(Target):
+class ClassScore(Outcome):
     """The logit of one class.
 
     Args:
@@ -120,39 +129,27 @@ class ClassScore(Target):
     label: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.index, str):
-            object.__setattr__(self, "index", whole_number(self.index, "a class index"))
+        object.__setattr__(self, "index", class_index(self.index))
 
     def _score(self, outputs: Tensor) -> Tensor:
         logits = as_logits(outputs)
         return logits[:, self.column(logits.shape[1])]
 
+    def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:
+        """The softmax probability of the class, or the sigmoid of its logit."""
+        logits = as_logits(outputs)
+        return class_probability(logits, self.column(logits.shape[1]), sigmoid)
+
     def column(self, classes: int) -> int:
         """The index, once it is sure that a network with this many classes has it."""
-        if isinstance(self.index, str):
-            raise TargetError(
-                f"class {self.index!r} is still a name; resolve the target with labels first, "
-                "or give the class's index"
-            )
-        if classes == 1:
-            raise TargetError(ONE_NUMBER)
-        if self.index >= classes:
-            raise TargetError(
-                f"class {self.index} is out of range: the network has {classes} classes, "
-                f"give an index from 0 to {classes - 1}"
-            )
-        return self.index
+        return class_column(self.index, classes)
 
     def _words(self, labels: Labels) -> str:
-        if isinstance(self.index, str):
-            return self.index
-        if labels is not None and self.index < len(labels):
-            return short_label(labels[self.index])
-        return short_label(self.label) if self.label is not None else f"class {self.index}"
+        return class_words(self.index, self.label, labels)
 
 
 @dataclass(frozen=True)
-class Binary(Target):
+class Binary(Outcome):
     """One side of a single logit z: z speaks for the positive side, −z for the negative.
 
     Args:
@@ -178,6 +175,10 @@ class Binary(Target):
                 "target='class:NAME'"
             )
         return logits[:, 0] if self.positive else -logits[:, 0]
+
+    def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:  # noqa: ARG002
+        """The sigmoid of the side's logit."""
+        return _likely(self(_wide(as_logits(outputs))), outputs)
 
     def _words(self, labels: Labels) -> str:
         if labels is not None and len(labels) == 2:
@@ -210,8 +211,12 @@ class Regression(Target):
 
 
 @dataclass(frozen=True)
-class Predicted(Target):
-    """The class the network ranks first (or at `rank`, from 0) for each image; see `resolve`."""
+class Predicted(Outcome):
+    """What the network ranks first (or at `rank`, from 0) for each image; see `resolve`.
+
+    A class; of a segmentation the class that covers most of the picture; of a detector's boxes the
+    one with the highest score.
+    """
 
     rank: int = 0
 
@@ -221,13 +226,17 @@ class Predicted(Target):
     def _score(self, _outputs: Tensor) -> Tensor:
         raise TargetError("which class is predicted differs by image; call resolve() first")
 
+    def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:  # noqa: ARG002
+        """None before it is settled."""
+        return self(outputs)
+
     def _words(self, _labels: Labels) -> str:
         return "predicted class" if self.rank == 0 else f"class ranked {self.rank + 1}"
 
 
 @dataclass(frozen=True)
 class Probability(Target):
-    """The softmax probability of a class, or the sigmoid probability of a binary side.
+    """The probability of a class (softmax), a binary side (sigmoid), a region's class, a token.
 
     Computed from the margin m = z_c − logsumexp of the other logits as exp(logsigmoid(m)), whose
     gradient p (1 − p) takes 1 − p from the margin, not from p: at p = 1 − 1e-10 the gradient of a
@@ -235,39 +244,28 @@ class Probability(Target):
     out; one of +inf is an overflow and an error.
 
     Args:
-        of: A class (index, name or `ClassScore`), a `Binary` side, or `Predicted()`.
+        of: A class (index, name or `ClassScore`), another `Outcome`, or `Predicted()`.
+        sigmoid: Of the class's own logit, for networks that give several labels an image.
     """
 
     of: Target
+    sigmoid: bool = False
 
-    def __init__(self, of: Target | int | str) -> None:
+    def __init__(self, of: Target | int | str, sigmoid: bool = False) -> None:
         of = _as_target(of)
-        if not isinstance(of, ClassScore | Binary | Predicted):
+        if not isinstance(of, Outcome):
             raise TargetError(
-                f"a probability belongs to a class, a binary side or Predicted(), not to {of!r}"
+                "a probability belongs to a class, a binary side, a region, a box, a token or "
+                f"Predicted(), not to {of!r}"
             )
         object.__setattr__(self, "of", of)
+        object.__setattr__(self, "sigmoid", sigmoid)
 
     def _score(self, outputs: Tensor) -> Tensor:
-        logits = as_logits(outputs)
-        if logits.isposinf().any():
-            raise TargetError(
-                "the network's output holds +inf, which has no probability; run it in float32 and "
-                "check the input"
-            )
-        # Double keeps the margin's rounding out of the exponent; Metal has no double.
-        wide = logits if logits.device.type == "mps" else logits.double()
-        wide = wide.clamp(min=torch.finfo(torch.float32).min / 4)  # −inf would give NaN gradients
-        if isinstance(self.of, ClassScore):
-            index = self.of.column(wide.shape[1])
-            others = torch.cat((wide[:, :index], wide[:, index + 1 :]), dim=1)
-            margin = -(others - wide[:, index, None]).logsumexp(dim=1)
-        else:
-            margin = self.of(wide)
-        return logsigmoid(margin).exp().to(logits.dtype)
+        return cast(Outcome, self.of).chance(outputs, self.sigmoid)
 
     def _words(self, labels: Labels) -> str:
-        return f"probability of {self.of.describe(labels)}"
+        return f"{'sigmoid' if self.sigmoid else 'probability'} of {self.of.describe(labels)}"
 
 
 # --- Made of other targets ----------------------------------------------------------------------
@@ -499,20 +497,57 @@ def probability_of(target: Target, output_row: Tensor) -> float | None:
 
     Args:
         target: A concrete target.
-        output_row: Outputs of one image, (classes,) or one number.
+        output_row: Outputs of one image, (classes,), one number, or what else the target reads.
 
     Returns:
         The softmax (for a side, sigmoid) probability in float64; None where the target is not
         about one class: contrasts, values, sums, products, functions.
     """
-    if isinstance(target, Probability | Counterfactual):
+    outputs = output_row.detach().cpu().double()[None]
+    if isinstance(target, Probability):
+        return float(target(outputs))
+    if isinstance(target, Counterfactual):
         return probability_of(target.of, output_row)
-    row = output_row.detach().cpu().double().reshape(1, -1)
-    if isinstance(target, Binary):
-        return float(target(row).sigmoid())
-    if isinstance(target, ClassScore):
-        return float(row.softmax(dim=1)[0, target.column(row.shape[1])])
-    return None
+    return float(target.chance(outputs, False)) if isinstance(target, Outcome) else None
+
+
+def of_probability(target: Target) -> Target | None:
+    """The same question asked of probabilities; None where it has none.
+
+    For methods that weigh versions of a picture by how sure the network is of the target. A box's
+    score and a cosine are weights as they are.
+    """
+    if target.bounded or isinstance(target, Probability):
+        return target
+    if isinstance(target, Finer):
+        return target.of_probabilities()
+    return Probability(target) if isinstance(target, Outcome) else None
+
+
+def class_probability(logits: Tensor, index: int, sigmoid: bool) -> Tensor:
+    """The probability of a class: (batch, classes, ...) → (batch, ...)."""
+    wide = _wide(logits)
+    own = wide[:, index, None]
+    if not sigmoid and wide.shape[1] > 1:
+        others = torch.cat((wide[:, :index], wide[:, index + 1 :]), dim=1)
+        return _likely(-(others - own).logsumexp(dim=1), logits)
+    return _likely(own[:, 0], logits)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """In float64, without −inf, whose gradients would be NaN."""
+    if logits.isposinf().any():
+        raise TargetError(
+            "the network's output holds +inf, which has no probability; run it in float32 and "
+            "check the input"
+        )
+    # Double keeps the margin's rounding out of the exponent; Metal has no double.
+    wide = logits if logits.device.type == "mps" else logits.double()
+    return wide.clamp(min=torch.finfo(torch.float32).min / 4)
+
+
+def _likely(margin: Tensor, outputs: Tensor) -> Tensor:
+    return logsigmoid(margin).exp().to(at_least_float32(outputs).dtype)
 
 
 # --- Checks and parts ---------------------------------------------------------------------------
@@ -521,7 +556,43 @@ def probability_of(target: Target, output_row: Tensor) -> float | None:
 def _to_json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_to_json(each) for each in value]
-    return value.to_json() if isinstance(value, Choice) else value
+    return value.to_json() if hasattr(value, "to_json") else value
+
+
+def class_index(index: object) -> int | str:
+    """The number of a class, from 0, or its name, which `resolve` looks up in the labels."""
+    return index if isinstance(index, str) else whole_number(index, "a class index")
+
+
+def class_column(index: int | str, classes: int, *, one: bool = False) -> int:
+    """The index, once it is sure that a network with this many classes has it.
+
+    Args:
+        index, classes: see above.
+        one: whether a single class is one too, rather than a number of unknown meaning.
+    """
+    if isinstance(index, str):
+        raise TargetError(
+            f"class {index!r} is still a name; resolve the target with labels first, "
+            "or give the class's index"
+        )
+    if classes == 1 and not one:
+        raise TargetError(ONE_NUMBER)
+    if index >= classes:
+        raise TargetError(
+            f"class {index} is out of range: the network has {classes} classes, "
+            f"give an index from 0 to {classes - 1}"
+        )
+    return index
+
+
+def class_words(index: int | str, label: str | None, labels: Labels, noun: str = "class") -> str:
+    """What a class is called: by the labels, else by its own label, else by its number."""
+    if isinstance(index, str):
+        return index
+    if labels is not None and index < len(labels):
+        return short_label(labels[index])
+    return short_label(label) if label is not None else f"{noun} {index}"
 
 
 def is_integer(value: object) -> bool:

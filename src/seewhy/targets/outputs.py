@@ -35,16 +35,91 @@ def as_logits(outputs: Tensor) -> Tensor:
     if outputs.ndim > 2 or (outputs.ndim == 2 and outputs.shape[1] == 0):
         raise TargetError(
             f"the network's output has shape {tuple(outputs.shape)}, where (batch, classes) or "
-            "(batch,) is wanted; give as target a function of the output that returns one number "
-            "an image, shape (batch,)"
+            f"(batch,) is wanted; {_instead(outputs)}give as target a function of the output that "
+            "returns one number an image, shape (batch,)"
         )
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
 
+def _instead(outputs: Tensor) -> str:
+    """Which targets such outputs have."""
+    if is_detections(outputs):
+        return "boxes have targets of their own (a class, 'CLASS@x1,y1,x2,y2', 'box:0'); or "
+    if is_maps(outputs):
+        return "maps have targets of their own (a class, 'CLASS@x,y', Region(class, mask)); or "
+    if outputs.ndim == 3:
+        return (
+            "of (batch, positions, vocabulary) take 'token:NUMBER' or Sentence(tokens), of "
+            "(batch, classes, length) Region(class, mask), of a detector's head say how to read "
+            "it with output= ('yolo', 'detr', ...); or "
+        )
+    return ""
+
+
+def is_maps(outputs: Tensor) -> bool:
+    """Whether the outputs are a map of two or three axes for each class."""
+    return outputs.ndim in (4, 5) and 0 not in outputs.shape
+
+
+def is_detections(outputs: Tensor) -> bool:
+    """Whether the outputs are (batch, n, 4 + classes): every row a box and scores, 0 to 1."""
+    if outputs.ndim != 3 or outputs.shape[2] < 5:
+        return False
+    left, upper, right, lower = outputs[..., :4].unbind(2)
+    scores = outputs[..., 4:]
+    return bool(
+        ((left <= right) & (upper <= lower)).all() and ((scores >= 0) & (scores <= 1)).all()
+    )
+
+
+def as_maps(outputs: Tensor) -> Tensor:
+    """The outputs as (batch, classes, *size), a map for each class."""
+    outputs = at_least_float32(outputs)
+    if outputs.ndim not in (3, 4, 5) or 0 in outputs.shape:
+        raise TargetError(
+            f"a region is a part of a map, (batch, classes, height, width), but the network's "
+            f"output has shape {tuple(outputs.shape)}; name the class alone"
+        )
+    return outputs
+
+
+def as_detections(outputs: Tensor) -> Tensor:
+    """The outputs as (batch, n, 4 + classes): x1, y1, x2, y2 and a score for each class."""
+    outputs = at_least_float32(outputs)
+    if not is_detections(outputs):
+        raise TargetError(
+            "a box is scored in (batch, n, 4 + classes): x1, y1, x2, y2, then scores from 0 to 1; "
+            f"the network's output {tuple(outputs.shape)} does not hold that, so say how to read "
+            "it with output= ('yolo', 'detr', ..., or a function of the output)"
+        )
+    return outputs
+
+
+def as_positions(outputs: Tensor) -> Tensor:
+    """The outputs as (batch, positions, vocabulary)."""
+    outputs = at_least_float32(outputs)
+    if outputs.ndim != 3 or 0 in outputs.shape:
+        raise TargetError(
+            "a token has a probability in (batch, positions, vocabulary), but the network's "
+            f"output has shape {tuple(outputs.shape)}"
+        )
+    return outputs
+
+
+def predicted_classes(maps: Tensor) -> Tensor:
+    """The class at each position, (batch, *size); of a single map 0 where z ≥ 0, −1 elsewhere."""
+    if maps.shape[1] == 1:
+        return torch.where(maps[:, 0] >= 0, 0, -1)
+    return maps.argmax(1)
+
+
 def class_count(outputs: Tensor, labels: Sequence[str] | None) -> int:
     """Classes of the network; two for one output with two labels, 1 for a number of no meaning."""
-    outputs_an_image = as_logits(outputs).shape[1]
-    binary = outputs_an_image == 1 and labels is not None and len(labels) == 2
+    if is_detections(outputs):
+        return outputs.shape[2] - 4  # more than there are labels: they are padded
+    maps = is_maps(outputs)
+    outputs_an_image = outputs.shape[1] if maps else as_logits(outputs).shape[1]
+    binary = outputs_an_image == 1 and not maps and labels is not None and len(labels) == 2
     if labels and len(labels) != outputs_an_image and not binary:
         raise TargetError(
             f"{len(labels)} labels came for a network with {outputs_an_image} "
@@ -97,42 +172,13 @@ def nearest_classes(outputs: Tensor, index: int, count: int) -> list[int]:
     return near
 
 
-def predictions(
-    outputs: Tensor, k: int = 5, labels: Sequence[str] | None = None
-) -> list[list[tuple[int, float, float | None]]]:
-    """The k highest classes of each image as (index, score, probability).
-
-    The probability is the softmax in float64. One output an image with two labels is a binary
-    classifier: both sides, with the sigmoid; without them it is a bare number, (0, value, None).
-    Outputs of other shapes have no classes: an empty list for each image.
-    """
-    values = at_least_float32(outputs.detach()).cpu().double()
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2:
-        return [[] for _ in values]
-    if values.shape[1] == 1 and (labels is None or len(labels) != 2):
-        return [[(0, value, None)] for value in values[:, 0].tolist()]
-    if values.shape[1] == 1:
-        values = torch.cat((-values, values), dim=1)
-        probabilities = values.sigmoid()
-    else:
-        probabilities = values.softmax(dim=1)
-    order = values.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf).argsort(
-        dim=1, descending=True, stable=True
-    )[:, :k]
-    return [
-        [(index, float(row[index]), float(chances[index])) for index in indices]
-        for indices, row, chances in zip(order.tolist(), values, probabilities, strict=True)
-    ]
-
-
 def looks_like_probabilities(outputs: Tensor) -> bool:
-    """Whether the outputs are probabilities already: no row negative, each sums to 1 within 1e-3.
+    """Whether the outputs are probabilities already: none negative, the classes' sum to 1 ± 1e-3.
 
     A network with the softmax inside; taken for logits, its probabilities would come out flat.
     """
-    if outputs.ndim != 2 or outputs.shape[1] < 2 or not len(outputs):
+    maps = is_maps(outputs)
+    if (outputs.ndim != 2 and not maps) or outputs.shape[1] < 2 or not len(outputs):
         return False
     values = at_least_float32(outputs.detach()).cpu().double()
     return bool((values >= 0).all() and ((values.sum(dim=1) - 1).abs() <= 1e-3).all())

@@ -9,18 +9,25 @@ from typing import Any
 from torch import Tensor
 
 from seewhy.errors import TargetError
+from seewhy.targets.boxes import BoxScore
 from seewhy.targets.grammar import parse_target
 from seewhy.targets.kinds import (
     Binary,
     Choice,
     ClassScore,
+    Contrast,
     Finer,
     Predicted,
+    Probability,
     Regression,
     Target,
 )
+from seewhy.targets.language import Sentence, Token
 from seewhy.targets.many import PerImage, Several, TopK
-from seewhy.targets.outputs import at_least_float32, class_count, ranking
+from seewhy.targets.outputs import at_least_float32, class_count, is_detections, is_maps
+from seewhy.targets.ranking import box_of_class, ranked
+from seewhy.targets.regions import Region
+from seewhy.targets.similarity import Similarity
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,14 @@ def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -
     With two labels, a network with one output is a binary classifier: positive (z ≥ 0) is
     labels[1], and class indices and predictions become `Binary` sides. Equal scores rank by index.
 
+    Where the network gives a map for each class, a class is its `Region`, where it is predicted
+    now; in `A vs B` both are read where A is. Where it gives boxes, a class is the `BoxScore` of
+    its highest-scored box.
+
     Args:
         target: A `Choice`, or anything `parse_target` takes.
-        outputs: The logits, (batch, classes), (batch,) or (batch, 1); for `Function`, any shape.
+        outputs: The logits, (batch, classes), (batch,) or (batch, 1); maps (batch, classes,
+            *size), boxes (batch, n, 4 + classes); for `Function` and `Similarity`, any shape.
         labels: The names of the classes, in order.
 
     Raises:
@@ -56,17 +68,23 @@ def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -
             f"{len(choice.targets)} targets came in a list for a batch of {batch} images; a list "
             "holds one target for each image, a tuple several for every image"
         )
-    ranks: list[list[int]] = []
-    if any(isinstance(part, Predicted | TopK) for part in choice.parts()):
-        ranks = ranking(outputs, labels)
-    differ = bool(ranks) or any(isinstance(part, Finer) for part in choice.parts())
+    spatial = is_maps(outputs) or is_detections(outputs)
+    ranks: list[list[Target]] = []
+    asked = [part for part in choice.parts() if isinstance(part, Predicted | TopK)]
+    if asked:
+        most = max(part.k if isinstance(part, TopK) else part.rank + 1 for part in asked)
+        ranks = ranked(outputs, labels, most)
+    own = (Finer, Region, ClassScore) if spatial else (Finer, Region)
+    differ = bool(ranks) or any(isinstance(part, own) for part in choice.parts())
 
     def settled(each: Choice, image: int) -> tuple[Target, ...]:
-        ranked = ranks[image] if ranks else []
+        found = ranks[image] if ranks else []
         own = outputs[image : image + 1]
         return tuple(
-            one.with_parts(lambda part: _concrete(part, own, labels, ranked))
-            for one in _spread(each, len(ranked))
+            (one.with_parts(_in_one_place) if is_maps(outputs) else one).with_parts(
+                lambda part: _concrete(part, own, labels, found)
+            )
+            for one in _spread(each, found)
         )
 
     if isinstance(choice, PerImage):
@@ -86,39 +104,70 @@ def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -
     return Resolved(targets, several=not all(isinstance(each, Target) for each in given))
 
 
-def _spread(choice: Choice, classes: int) -> Iterator[Target]:
+def _spread(choice: Choice, found: list[Target]) -> Iterator[Target]:
     """The targets of one image, their classes still open."""
     if isinstance(choice, Several):
         for each in choice.targets:
-            yield from _spread(each, classes)
+            yield from _spread(each, found)
     elif isinstance(choice, TopK):
-        if choice.k > classes:
-            raise TargetError(f"top{choice.k} came, but the network has {classes} classes")
+        if choice.k > len(found):
+            raise TargetError(f"top{choice.k} came, but {_there_are(found)}")
         yield from (Predicted(rank) for rank in range(choice.k))
     elif isinstance(choice, Target):
         yield choice
 
 
+def _in_one_place(part: Target) -> Target:
+    """`A vs B` on maps: B is read where A is predicted, or the two could not be compared."""
+    if not isinstance(part, Contrast):
+        return part
+    a, b = (each.of if isinstance(each, Probability) else each for each in (part.a, part.b))
+    if not (isinstance(a, ClassScore | Predicted) and isinstance(b, ClassScore)):
+        return part
+    there: Target = Region(b.index, a, b.label)
+    if isinstance(part.b, Probability):
+        there = Probability(there, part.b.sigmoid)
+    return Contrast(part.a, there)
+
+
 def _concrete(
-    part: Target, outputs: Tensor, labels: Sequence[str] | None, ranked: list[int]
+    part: Target, outputs: Tensor, labels: Sequence[str] | None, found: list[Target]
 ) -> Target:
     """A target whose parts are concrete, for one image's outputs: its classes known and there."""
     if isinstance(part, Finer):
         return part.settled(outputs, labels)
     if isinstance(part, Predicted):
-        if part.rank >= len(ranked):
+        if part.rank >= len(found):
             raise TargetError(
-                f"the class ranked {part.rank + 1} was asked for, but the network has "
-                f"{len(ranked)} classes"
+                f"the class ranked {part.rank + 1} was asked for, but {_there_are(found)}"
             )
-        part = ClassScore(ranked[part.rank])
+        part = found[part.rank]
     if isinstance(part, ClassScore):
         index = part.column(class_count(outputs, labels))
-        label = labels[index] if labels else part.label
-        one_number = outputs.ndim == 1 or outputs.shape[1] == 1
-        return Binary(index == 1, label) if one_number else ClassScore(index, label)
-    if isinstance(part, Binary | Regression):
+        label = labels[index] if labels and index < len(labels) else part.label
+        if is_maps(outputs):
+            part = Region(index)
+        elif is_detections(outputs):
+            part = box_of_class(outputs, index, ClassScore(index, label).describe(labels))
+        else:
+            one_number = outputs.ndim == 1 or outputs.shape[1] == 1
+            return Binary(index == 1, label) if one_number else ClassScore(index, label)
+    if isinstance(part, Region | BoxScore):
+        if isinstance(part, Region) and isinstance(part.where, tuple) and is_detections(outputs):
+            part = BoxScore(part.index, part.where)
+        return part.settled(outputs, labels)
+    if isinstance(part, Binary | Regression | Token | Sentence | Similarity):
         part(outputs.detach())  # raises where it does not fit, before anything runs backwards
     if isinstance(part, Binary) and labels and len(labels) == 2:
         return Binary(part.positive, labels[part.positive])
     return part
+
+
+def _there_are(found: list[Target]) -> str:
+    if not found:
+        return "the network finds nothing in this image"
+    if isinstance(found[0], BoxScore):
+        return f"the network finds {len(found)} boxes in this image"
+    if isinstance(found[0], Region):
+        return f"the network sees {len(found)} classes in this image"
+    return f"the network has {len(found)} classes"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from seewhy.errors import TargetError
-from seewhy.targets import kinds, many
+from seewhy.targets import boxes, kinds, language, many, regions, similarity
 from seewhy.targets.kinds import Choice
 
-KINDS: dict[str, Callable[..., Choice]] = {
+KINDS: dict[str, Callable[..., Any]] = {
     "ClassScore": kinds.ClassScore,
     "Binary": kinds.Binary,
     "Regression": kinds.Regression,
@@ -21,6 +21,12 @@ KINDS: dict[str, Callable[..., Choice]] = {
     "Sum": kinds.Sum,
     "Product": kinds.Product,
     "Function": lambda name: kinds.Function(None, name),
+    "Region": regions.Region,
+    "Mask": regions.Mask,
+    "BoxScore": boxes.BoxScore,
+    "Token": language.Token,
+    "Sentence": language.Sentence,
+    "Similarity": similarity.Similarity,
     "TopK": many.TopK,
     "Several": lambda targets: many.Several(*targets),
     "PerImage": lambda targets: many.PerImage(*targets),
@@ -38,7 +44,7 @@ def target_from_json(saved: Any) -> Choice:
         raise TargetError(f"{saved!r} is not a saved target; known kinds are {', '.join(KINDS)}")
     parts = {name: _part(value) for name, value in saved.items() if name != "kind"}
     try:
-        return KINDS[kind](**parts)
+        return cast(Choice, KINDS[kind](**parts))
     except TypeError as error:
         raise TargetError(f"a saved {kind} has the wrong parts: {error}") from error
 

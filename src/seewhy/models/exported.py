@@ -1,0 +1,63 @@
+"""Programs made by `torch.export`, as modules that can be watched."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.errors import ModelError
+
+
+def is_program(model: object) -> bool:
+    """Whether it is what `torch.export.export` gives; nothing is imported to find out."""
+    export = sys.modules.get("torch.export")
+    return export is not None and isinstance(model, export.ExportedProgram)
+
+
+def as_module(program: Any) -> nn.Module:
+    """The program with the modules it was made from, under their names and with its weights.
+
+    A program is one long list of operations that remembers which module each came from. The
+    module is remembered with the program.
+
+    Raises:
+        ModelError: for a program that cannot be laid out so, or was exported in training mode.
+    """
+    if program in _modules:
+        return _modules[program]
+    if program.graph_signature.buffers_to_mutate:
+        raise ModelError(
+            "the program writes into its own buffers when it runs, as batch normalisation does in "
+            "training mode; call model.eval() before torch.export.export()."
+        )
+    try:
+        module = torch.export.unflatten(program)
+    except Exception as error:  # it asserts what it expects of a graph
+        raise ModelError(
+            f"the exported program cannot be laid out as modules ({error}); take the model that "
+            "it was exported from."
+        ) from error
+    _modules[program] = module
+    return module
+
+
+def made_for(module: nn.Module) -> tuple[int | None, ...] | None:
+    """The shape of the picture that an exported program takes; None where any size will do.
+
+    None for a module that does not say, as every ordinary one.
+    """
+    graph = getattr(module, "graph", None)
+    if not isinstance(graph, torch.fx.Graph):
+        return None
+    for node in graph.nodes:
+        value = node.meta.get("val") if node.op == "placeholder" else None
+        if isinstance(value, Tensor) and value.ndim >= 3 and value.is_floating_point():
+            return tuple(size if isinstance(size, int) else None for size in value.shape)
+    return None
+
+
+_modules: weakref.WeakKeyDictionary[Any, nn.Module] = weakref.WeakKeyDictionary()

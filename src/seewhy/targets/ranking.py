@@ -1,0 +1,98 @@
+"""What a network predicts, the first first: classes, regions of classes, boxes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from seewhy.errors import TargetError
+from seewhy.targets.boxes import detected
+from seewhy.targets.kinds import ClassScore, Target
+from seewhy.targets.outputs import (
+    at_least_float32,
+    class_count,
+    is_detections,
+    is_maps,
+    ranking,
+)
+from seewhy.targets.regions import regions
+
+
+def ranked(outputs: Tensor, labels: Sequence[str] | None, most: int) -> list[list[Target]]:
+    """For each image what the network predicts: classes, regions or boxes.
+
+    Args:
+        outputs: of any of these kinds.
+        labels: the names of the classes, in order.
+        most: how many boxes are looked for.
+    """
+    if is_detections(outputs):
+        return [[one for one, _ in some] for some in detected(outputs, most)]
+    if is_maps(outputs):
+        class_count(outputs, labels)
+        return [list(some) for some in regions(outputs)]
+    return [[ClassScore(index) for index in some] for some in ranking(outputs, labels)]
+
+
+def box_of_class(outputs: Tensor, index: int, words: str) -> Target:
+    """The highest-scored box of a class in the outputs of one image.
+
+    Raises:
+        TargetError: there is none.
+    """
+    (best,) = detected(outputs, 1, index)
+    if best:
+        return best[0][0]
+    others = {str(one.index): None for one, _ in detected(outputs, 32)[0]}
+    there = f"only boxes of class {', '.join(others)}" if others else "nor any other box"
+    raise TargetError(
+        f"the detector gives no box of '{words}', {there}; lower its score threshold, or say where "
+        "to look: 'CLASS@x1,y1,x2,y2'"
+    )
+
+
+def predictions(
+    outputs: Tensor, k: int = 5, labels: Sequence[str] | None = None
+) -> list[list[tuple[int, float, float | None]]]:
+    """The k highest classes of each image as (index, score, probability).
+
+    The probability is the softmax in float64. One output an image with two labels is a binary
+    classifier: both sides, with the sigmoid; without them it is a bare number, (0, value, None).
+    Of maps it is the classes that cover most, with the mean logit and probability over their
+    regions; of boxes the highest-scored, whose score is a probability. Outputs of other shapes
+    have no classes: an empty list for each image.
+    """
+    values = at_least_float32(outputs.detach()).cpu().double()
+    if is_detections(values):
+        return [[(cast(int, one.index), x, x) for one, x in some] for some in detected(values, k)]
+    if is_maps(values):
+        return [
+            [
+                (cast(int, one.index), float(over(own)), float(over.chance(own, sigmoid=False)))
+                for one in some[:k]
+                for over in [one.settled(own)]
+            ]
+            for own, some in zip(values[:, None], regions(values), strict=True)
+        ]
+    if values.ndim == 1:
+        values = values[:, None]
+    if values.ndim != 2:
+        return [[] for _ in values]
+    if values.shape[1] == 1 and (labels is None or len(labels) != 2):
+        return [[(0, value, None)] for value in values[:, 0].tolist()]
+    if values.shape[1] == 1:
+        values = torch.cat((-values, values), dim=1)
+        probabilities = values.sigmoid()
+    else:
+        probabilities = values.softmax(dim=1)
+    order = values.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf).argsort(
+        dim=1, descending=True, stable=True
+    )[:, :k]
+    return [
+        [(index, float(row[index]), float(chances[index])) for index in indices]
+        for indices, row, chances in zip(order.tolist(), values, probabilities, strict=True)
+    ]

@@ -1,0 +1,56 @@
+"""How like the network's embedding of a picture is to another's, or to a text's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from seewhy.errors import TargetError
+from seewhy.targets.kinds import Labels, Target
+from seewhy.targets.outputs import at_least_float32
+
+
+@dataclass(frozen=True)
+class Similarity(Target):
+    """The cosine of the picture's embedding and a given one, −1 to 1.
+
+    Args:
+        embedding: of another picture, or of a text in the same space, `(size,)` or `(1, size)`.
+        name: What it is of, for titles.
+    """
+
+    embedding: tuple[float, ...] = field(repr=False)
+    name: str = field(default="the embedding", compare=False)
+    bounded = True
+
+    def __init__(
+        self, embedding: Tensor | np.ndarray | Sequence[float], name: str = "the embedding"
+    ) -> None:
+        if isinstance(embedding, Tensor):
+            embedding = embedding.detach().cpu()
+        values = np.asarray(embedding, np.float64)
+        if values.ndim == 0 or values.size != values.shape[-1] or not values.any():
+            raise TargetError(
+                f"an embedding of shape {values.shape} came; one vector that is not zero is wanted"
+            )
+        if not all(map(math.isfinite, values.ravel())):
+            raise TargetError("the embedding holds NaN or infinity")
+        object.__setattr__(self, "embedding", tuple(values.ravel().tolist()))
+        object.__setattr__(self, "name", name)
+
+    def _score(self, outputs: Tensor) -> Tensor:
+        own = at_least_float32(outputs).flatten(1)
+        if own.shape[1] != len(self.embedding):
+            raise TargetError(
+                f"an embedding of {len(self.embedding)} numbers came, but the network gives "
+                f"{tuple(outputs.shape[1:])} an image; name its embedding with output="
+            )
+        return cosine_similarity(own, own.new_tensor(self.embedding)[None], dim=1)
+
+    def _words(self, _labels: Labels) -> str:
+        return f"similarity to {self.name}"
