@@ -230,6 +230,7 @@ def _propose(
     """The choice, from a trace: the last call whose every position the score depends on."""
     sizes = _sizes(calls, inputs)
     class_counts = frozenset(tensor.shape[1] for tensor in outputs if tensor.ndim == 2)
+    own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
     passed_over: list[str] = []
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
         runs = sum(one.module is call.module and one.path == call.path for one in calls)
@@ -244,8 +245,8 @@ def _propose(
         # A map that stands alone on the way to a single output is read; one that its layer gives
         # beside others (PiT's, beside the class token) or that may belong to another output is not
         # always.
-        alone = grid.form != "tokens" and not call.path and len(outputs) == 1 and not passed_over
-        if alone or _speaks_everywhere(model, inputs, layer):
+        alone = grid.form != "tokens" and not call.path and len(own) == 1 and not passed_over
+        if alone or _is_read(model, inputs, layer, 0.5 if grid.form == "tokens" else 0.0):
             return Proposal(layer, _reason(layer, call, grid, passed_over))
         if grid.form == "tokens" or not call.path:
             passed_over.append(_source(call).name)
@@ -330,8 +331,8 @@ def _reason(layer: Layer, call: Call, grid: Grid, passed_over: Sequence[str]) ->
     return f"'{layer}' gives the last tokens on which the score depends: {holds}{aside}{later}"
 
 
-def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
-    """Whether the outputs' gradient reaches most positions of a layer of tokens.
+def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bool:
+    """Whether the outputs' gradient reaches more than that share of a layer's positions.
 
     Where only the class token is read, the others' gradient is exactly zero. A network that knows
     no gradient tells nothing.
@@ -345,8 +346,8 @@ def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
         read = [tensor for tensor in read if has_gradient(tensor)]
-        if not read:
-            return True
+        if not read:  # nor does any other output, or the layer lies on the way to another alone
+            return not any(has_gradient(tensor) for _, tensor in tensors_in(outputs))
         generator = torch.Generator().manual_seed(0)
         score = sum(
             (at_least_float32(one) * torch.randn(one.shape, generator=generator).to(one)).sum()
@@ -357,7 +358,7 @@ def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
             (gradient,) = seen.gradients(score)
         except LayerError:
             return False
-    return bool((gradient != 0).any(1).float().mean() > 0.5)
+    return bool((gradient != 0).any(1).float().mean() > share)
 
 
 def _placed(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
