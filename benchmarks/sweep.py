@@ -154,7 +154,8 @@ def _earlier(
     last = max(
         i for i, one in enumerate(layers) if one.name.split("#")[0].split("[")[0] == proposed
     )
-    before = [one for one in layers[:last] if one.form == layers[last].form]
+    kind = (layers[last].form, layers[last].extra)
+    before = [one for one in layers[:last] if (one.form, one.extra) == kind]
     alike = [one for one in before if one.shape[1:] == size][:1]
     more = [one for one in before if math.prod(one.shape[1:]) > math.prod(size)]
     if layers[last].form != "tokens" and more:

@@ -228,6 +228,14 @@ def test_a_class_score_map_is_not_proposed() -> None:
     assert proposed(model) == "relu"
 
 
+def test_a_segmentations_map_of_scores_is_not_proposed() -> None:
+    model = network(
+        conv=nn.Conv2d(3, 6, 3), relu=nn.ReLU(), scores=nn.Conv2d(6, 4, 1),
+        up=nn.Upsample(scale_factor=2),
+    )  # fmt: skip
+    assert proposed(model) == "relu"
+
+
 def test_as_many_channels_as_classes_alone_make_no_class_score_map() -> None:
     model = network(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), **HEAD, fc=nn.Linear(4, 4))
     assert proposed(model) == "relu"

@@ -229,7 +229,8 @@ def _propose(
 ) -> Proposal:
     """The choice, from a trace: the last call whose every position the score depends on."""
     sizes = _sizes(calls, inputs)
-    class_counts = frozenset(tensor.shape[1] for tensor in outputs if tensor.ndim == 2)
+    dense = inputs.ndim  # a segmentation's output has classes for channels too
+    class_counts = frozenset(one.shape[1] for one in outputs if one.ndim in (2, dense))
     own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
     passed_over: list[str] = []
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
