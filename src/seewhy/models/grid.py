@@ -139,7 +139,7 @@ def _fits(size: Sequence[int], axes: Sequence[int]) -> bool:
 
 
 def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]]) -> Grid | None:
-    """The grid that leaves the fewest tokens over; rather one that is known, or divides the picture.
+    """The grid that leaves the fewest tokens over; rather a known one, or one that divides.
 
     Where maps are known and none has that size, what is left over is no class token: the queries
     of a detector, for which some number of rows and columns could always be found.
