@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision_layers import TORCHVISION
 
+import seewhy
 from seewhy.errors import LayerError
 from seewhy.layers import find_layers, list_layers, propose_layer
 
@@ -69,13 +70,20 @@ def test_swins_own_permutation_to_channels_first_is_proposed() -> None:
     assert str(propose_layer(build("swin_t"), inputs).layer) == "permute"
 
 
-def test_a_class_token_leaves_the_block_before_the_last() -> None:
-    """Of what the last block gives, only the class token is read: the others have no gradient."""
+def test_a_class_token_leaves_what_the_last_block_reads() -> None:
+    """Of what the last block gives, only the class token is read: the others have no gradient.
+
+    And of what it takes in, they are read through its normalisation alone, whose output it is.
+    """
     models = pytest.importorskip("torchvision.models")
     model = models.VisionTransformer(32, 8, 3, 2, 16, 32, num_classes=5)
     nn.init.normal_(model.heads.head.weight)
     proposal = propose_layer(model, torch.randn(1, 3, 32, 32))
-    assert str(proposal.layer) == "encoder.layers.encoder_layer_1"
+    assert str(proposal.layer) == "encoder.layers.encoder_layer_2.ln_1"
+    raw = "encoder.layers.encoder_layer_1"
+    maps = seewhy.attribute(model, torch.randn(1, 3, 32, 32), layer=raw, method="layer-cam")
+    blind = seewhy.attribute(model, torch.randn(1, 3, 32, 32), layer=raw, method="hires-cam")
+    assert float(blind.abs().max()) < 1e-4 * float(maps.max())
     assert "16 channels of 4×4, 1 class or register token set aside" in proposal.reason
     assert "'encoder.layers.encoder_layer_2' gives" in proposal.reason
 

@@ -90,7 +90,9 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     From one real forward pass, and for tokens from a gradient: behind the last attention a
     classifier reads its class token alone, and what the others hold there says nothing. Never a
     map of one position, nor the map of class scores, nor a pooling, nor a layer that hands its
-    input on. The answer is remembered as long as the model's modules stay the same.
+    input on. Tokens that are read through a normalisation of each are looked at behind it: before
+    it their scale has no say, and gradient times activation adds up to zero. The answer is
+    remembered as long as the model's modules stay the same.
 
     Raises:
         LayerError: if the network has no such layer.
@@ -248,6 +250,8 @@ def _propose(
         # always.
         alone = grid.form != "tokens" and not call.path and len(own) == 1 and not passed_over
         if alone or _is_read(model, inputs, layer, 0.5 if grid.form == "tokens" else 0.0):
+            if grid.form == "tokens" and _is_scale_blind(model, inputs, layer):
+                layer, call, grid = _normalised(calls, inputs, layer, call, grid)
             return Proposal(layer, _reason(layer, call, grid, passed_over))
         if grid.form == "tokens" or not call.path:
             passed_over.append(_source(call).name)
@@ -308,6 +312,20 @@ def _candidates(
     yield from inside
 
 
+def _normalised(
+    calls: Sequence[Call], inputs: Tensor, layer: Layer, call: Call, grid: Grid
+) -> tuple[Layer, Call, Grid]:
+    """What the normalisation behind a layer gives, through which alone its tokens are read."""
+    behind = set(calls[calls.index(call) + 1 :])
+    for one, other in _placed(calls, inputs):
+        norm = "norm" in type(one.module).__name__.lower()
+        if one in behind and norm and not one.passes_through and other.size == grid.size:
+            runs = sum(each.module is one.module for each in calls)
+            last = None if runs == 1 else -1
+            return Layer(one.name, one.module, one.path, last, known=layer.known), one, other
+    return layer, call, grid
+
+
 def _source(call: Call) -> Call:
     """The call that first gave a container's output."""
     while call.same_as is not None:
@@ -338,17 +356,42 @@ def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bo
     Where only the class token is read, the others' gradient is exactly zero. A network that knows
     no gradient tells nothing.
     """
+    looked = _look(model, inputs, layer)
+    return looked is None or bool((looked[1] != 0).any(1).float().mean() > share)
+
+
+def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
+    """Whether the outputs do not change when a position's activations are all made larger.
+
+    So it is where each position is read through a normalisation of its own. The gradient is then
+    orthogonal to the activations: their product, of which many methods are made, adds up to zero.
+    """
+    looked = _look(model, inputs, layer)
+    if looked is None:
+        return False
+    products = looked[0] * looked[1]
+    return bool(products.sum(1).abs().sum() < 5e-3 * products.abs().sum())
+
+
+def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tensor] | None:
+    """A layer's activations, and the gradient by them of the outputs in a random direction.
+
+    The gradient is zeros where the outputs do not depend on the layer; None for a network that
+    knows no gradient.
+    """
     if inputs.device.type == "meta":
-        return True
+        return None
     with watch(model, [layer]) as seen:
         outputs = seen(inputs)
+        (activations,) = seen.activations
+        nothing = activations, torch.zeros_like(activations)
         try:
             read = [find_logits(outputs)]
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
         read = [tensor for tensor in read if has_gradient(tensor)]
         if not read:  # nor does any other output, or the layer lies on the way to another alone
-            return not any(has_gradient(tensor) for _, tensor in tensors_in(outputs))
+            return nothing if any(has_gradient(one) for _, one in tensors_in(outputs)) else None
         generator = torch.Generator().manual_seed(0)
         score = sum(
             (at_least_float32(one) * torch.randn(one.shape, generator=generator).to(one)).sum()
@@ -358,8 +401,8 @@ def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bo
         try:
             (gradient,) = seen.gradients(score)
         except LayerError:
-            return False
-    return bool((gradient != 0).any(1).float().mean() > share)
+            return nothing
+    return activations, gradient
 
 
 def _placed(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
