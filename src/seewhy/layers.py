@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -487,7 +487,8 @@ def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
             if grid is not None and math.prod(grid.size) > 1:
                 found.append((call, grid))
     parts = _attending(found, inputs, sizes)
-    return [(call, grid) for call, grid in found if not _is_matrix(call, grid, parts, inputs)]
+    counts = {math.prod(g.size) + g.extra for _, g in found if g.form == "tokens"}
+    return [(one, g) for one, g in found if not _is_matrix(one, g, parts, counts, inputs)]
 
 
 def _attending(
@@ -503,12 +504,22 @@ def _attending(
     return parts
 
 
-def _is_matrix(call: Call, grid: Grid, parts: Mapping[str, int], inputs: Tensor) -> bool:
-    """Whether what looks like a map is positions by positions, or by channels, of an attention."""
+def _is_matrix(
+    call: Call, grid: Grid, parts: Mapping[str, int], counts: Set[int], inputs: Tensor
+) -> bool:
+    """Whether what looks like a map is tokens by tokens, or by channels, of each attention head.
+
+    Args:
+        call, grid: what looks like a map.
+        parts: the attentions, by name, and their numbers of tokens.
+        counts: of tokens, anywhere in the model.
+        inputs: the picture.
+    """
     prefixes = [name for name in parts if call.name.startswith(f"{name}.")]
-    return any(
-        grid.size == (parts[name], parts[name]) or not grid.fits(inputs.shape) for name in prefixes
-    )
+    if grid.form == "tokens" or grid.fits(inputs.shape):
+        return any(grid.size == (parts[name], parts[name]) for name in prefixes)
+    of_tokens = math.prod(grid.size) not in counts and not counts.isdisjoint(grid.size)
+    return bool(prefixes) or of_tokens
 
 
 def _sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], ...]:
