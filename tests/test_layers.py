@@ -225,6 +225,23 @@ def test_what_the_heads_of_an_attention_share_is_no_map() -> None:
     assert str(propose_layer(model, picture).layer) == "mix"
 
 
+def test_tokens_of_which_each_class_reads_one_are_passed_over() -> None:
+    """As VOLO, whose head adds each class's largest score among the tokens to the class token's."""
+
+    class Largest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.mix = nn.Conv2d(3, 6, 4, 4), Attention(6)
+            self.last, self.head = nn.Linear(6, 6), nn.Linear(6, 500)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.last(self.mix(self.patches(x).flatten(2).mT))).amax(1)
+
+    torch.manual_seed(0)
+    proposal = propose_layer(Largest(), torch.randn(1, 3, 32, 48))
+    assert str(proposal.layer) == "patches"
+
+
 def test_a_map_of_one_row_that_is_read_as_a_sequence_is_a_map() -> None:
     class Reader(nn.Module):
         """Convolutions that leave one row, and a recurrent head over its columns."""

@@ -398,7 +398,7 @@ def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
 
 
 def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tensor] | None:
-    """A layer's activations, and the gradient by them of the outputs in a random direction.
+    """A layer's activations, and the gradient by them of the predicted class, or of all outputs.
 
     The gradient is zeros where the outputs do not depend on the layer; None for a network that
     knows no gradient.
@@ -416,11 +416,7 @@ def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tenso
         read = [tensor for tensor in read if has_gradient(tensor)]
         if not read:  # nor does any other output, or the layer lies on the way to another alone
             return nothing if any(has_gradient(one) for _, one in tensors_in(outputs)) else None
-        generator = torch.Generator().manual_seed(0)
-        score = sum(
-            (at_least_float32(one) * torch.randn(one.shape, generator=generator).to(one)).sum()
-            for one in read
-        )
+        score = sum(_direction(at_least_float32(one)) for one in read)
         assert isinstance(score, Tensor)
         try:
             (gradient,) = seen.gradients(score)
@@ -475,6 +471,17 @@ def _in_order(order: Tensor, before: Grid, grid: Grid) -> bool:
         bool((groups == wanted[:, None]).all())
         for groups in (cells.reshape(-1, count).T, cells.reshape(count, -1))
     )
+
+
+def _direction(output: Tensor) -> Tensor:
+    """One number of an output that depends on all of it, but of scores for classes the largest.
+
+    All classes together would read tokens of which each class reads only its own (VOLO).
+    """
+    if output.ndim == 2:
+        return output.amax(1).sum()
+    generator = torch.Generator().manual_seed(0)
+    return (output * torch.randn(output.shape, generator=generator).to(output)).sum()
 
 
 def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
