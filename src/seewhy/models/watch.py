@@ -501,7 +501,9 @@ def _eval_state(module: nn.Module) -> dict[str, Any]:
 
 
 def _runs_on_cudnn(module: nn.Module) -> bool:
-    return any(parameter.is_cuda for parameter in module._parameters.values() if parameter is not None)
+    return any(
+        parameter.is_cuda for parameter in module._parameters.values() if parameter is not None
+    )
 
 
 def _set(module: nn.Module, state: dict[str, Any]) -> None:
