@@ -115,6 +115,8 @@ def recipro_cam_gaussian(activations: Tensor, rerun: Versions) -> Tensor:
     1/2 of the position and 1/4 of each neighbour, along every dimension: 3 × 3 on a picture.
     As in openvino_xai each position keeps its own activations, times the mask. The authors' code,
     where this is switched off, has the middle position's activations in all nine places instead.
+    On a transformer's last norm before its attention this is ViT-ReciproCAM (Byun 2023), where the
+    head reads the class token, which is kept.
     """
     sides = []
     for size in activations.shape[1:]:
