@@ -188,8 +188,7 @@ def run(
 def _layers(bound: Bound, inputs: Tensor, layer: LayerSpec | None) -> list[Layer]:
     if layer is None:
         return [propose_layer(bound.image(0), inputs[:1]).layer]
-    found = find_layers(bound.module, layer)
-    return beside_maps(bound.image(0), inputs[:1], found) if inputs.ndim == 5 else found
+    return beside_maps(bound.image(0), inputs[:1], find_layers(bound.module, layer))
 
 
 @dataclass(frozen=True)
