@@ -227,7 +227,8 @@ def test_cat_and_dog_fall_on_their_own_half_in_a_cnn(
     model = seewhy.load_model("demo-cat-dog")
     found = contrast.measure(model, contrast.known_pairs(model, animals, 4), method)
     assert found.maps == 32
-    assert found.energy > 0.75
+    assert found.energy > 0.65
+    assert found.brighter > 0.9
     assert found.pointing > 0.85
 
 

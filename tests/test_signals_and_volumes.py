@@ -165,3 +165,47 @@ def test_the_layer_is_proposed_and_layers_are_fused(dimensions: int) -> None:
 def test_a_window_that_does_not_fit_a_short_dimension_says_how_to_choose_one() -> None:
     with pytest.raises(MethodError, match="does not fit into an image of 16 × 16 × 16 pixels"):
         seewhy.attribute(finder(3), torch.zeros(1, 1, 16, 16, 16), 0, method="occlusion")
+
+
+# --- What must hold exactly -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_maps_that_share_out_the_score_add_up_to_it(dimensions: int) -> None:
+    conv = CONVOLUTIONS[dimensions]
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        conv(2, 4, 3), nn.ReLU(), conv(4, 6, 3), nn.ReLU(), POOLS[dimensions](1), nn.Flatten(),
+        nn.Linear(6, 3),
+    ).double()  # fmt: skip
+    inputs = torch.randn(2, 2, *(9, 8, 7)[:dimensions], dtype=torch.float64)
+    scores, base = model(inputs)[:, 1].detach(), model(torch.zeros_like(inputs))[:, 1].detach()
+
+    def summed(method: str, **options: Any) -> Tensor:
+        return seewhy.attribute(model, inputs, 1, method=method, **options).flatten(1).sum(1)
+
+    torch.testing.assert_close(summed("hires-cam", layer="3"), scores - model[6].bias[1].detach())
+    ig = summed("integrated-gradients", steps=400)
+    torch.testing.assert_close(ig, scores - base, rtol=0.01, atol=0.01)
+    cam = seewhy.attribute(model, inputs, 1, method="cam", layer="3")
+    hires = seewhy.attribute(model, inputs, 1, method="hires-cam", layer="3")
+    torch.testing.assert_close(cam / cam[0].numel(), hires)
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_all_parts_of_full_grad_are_found(dimensions: int, monkeypatch) -> None:
+    """Else it would note that they do not add up to the score."""
+    from seewhy.evidence import Evidence
+
+    noted: list[tuple[str, ...]] = []
+    whole = Evidence._full_gradients
+
+    def kept(self: Evidence, inputs: Tensor) -> Any:
+        found = whole(self, inputs)
+        noted.append(self.notes)
+        return found
+
+    monkeypatch.setattr(Evidence, "_full_gradients", kept)
+    inputs = torch.stack([drawn(dimensions, [(place, 1)]) for place in PLACES[dimensions]])
+    seewhy.attribute(finder(dimensions), inputs, 0, method="full-grad")
+    assert noted == [()]

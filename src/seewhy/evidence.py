@@ -5,7 +5,9 @@ Three kinds. What a layer saw, for a batch: `activations`, `gradients`, `class_w
 `input_gradients`, `guided_gradients`, `deconvnet_gradients`, `full_gradients`, `input_scores`, and
 `note`, which takes what is to be said of the map (methods/backprop.py). And for one image at a
 time, what the score becomes when something is changed: `scores`, `image`, `rerun`,
-`without_channels`, `forward`, `forward_probability` (methods/perturbation.py).
+`without_channels`, `forward`, `forward_probability` (methods/perturbation.py). A fourth kind is
+what a picture's tokens look at, for a batch: `attentions`, `attention_gradients`, `tokens_read`,
+`blockwise_gradients` (methods/attention.py).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from seewhy.errors import MethodError
+from seewhy.models.attention import Attended, AttentionPath, attend, find_attention
 from seewhy.models.bias_gradients import BiasGradients
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import EXACT, ChannelsLast, Speed, many_runs
@@ -33,6 +37,7 @@ from seewhy.models.watch import (
     Watch,
     at_least_float32,
     has_gradient,
+    modules_of,
     undisturbed,
 )
 from seewhy.models.without_channels import WithoutChannels
@@ -48,6 +53,7 @@ PIXELS = (
     "input_scores",
     "note",
 )
+ATTENTION = ("attentions", "attention_gradients", "tokens_read", "blockwise_gradients")
 TAIL = ("rerun", "without_channels")
 WHOLE = ("forward", "forward_probability")
 ONE_IMAGE = ("scores", "image", *TAIL, *WHOLE)
@@ -58,6 +64,9 @@ PIXEL_RULES: dict[str, Rule | None] = {
     "deconvnet_gradients": "deconvnet",
 }
 """What the ReLUs do while the gradient passes, for each of these."""
+
+SEEING_OPERATIONS = ("guided_gradients", "deconvnet_gradients", "full_gradients")
+"""Evidence that is gathered at every activation function or bias as it is called."""
 
 VERSIONS_BYTES = 64 << 20  # of changed activations or images that are made at once
 RERUNS, FORWARDS = 64, 16  # and how many at most on a CPU, which gains nothing beyond
@@ -97,6 +106,8 @@ class Evidence:
         self._labels, self._linear = labels, None
         self._run = ChannelsLast(self._model)
         self._pixels: tuple[Rule | None, Any, Tensor, Tensor] | None = None
+        if set(needs) & set(SEEING_OPERATIONS):
+            _check_operations(model, len(inputs))
         rules = [PIXEL_RULES[name] for name in needs if name in PIXEL_RULES]
         if isinstance(first, Rerun):
             layers[0].grid(first.raw, inputs.shape)  # raises where it does not lie on the picture
@@ -144,6 +155,14 @@ class Evidence:
             return self._input_scores
         if name == "note":
             return self._note
+        if name == "attentions":
+            return [one.repeat_interleave(targets, 0) for one in self._attended.attentions]
+        if name == "attention_gradients":
+            return self._of_attention(self._attended, Attended.gradients)
+        if name == "tokens_read":
+            return self._of_attention(self._attended, lambda *a, **k: [Attended.read(*a, **k)])[0]
+        if name == "blockwise_gradients":
+            return self._blockwise_gradients
         return lambda inputs: self._input_gradients(inputs, PIXEL_RULES[name])
 
     @cached_property
@@ -227,10 +246,11 @@ class Evidence:
         run, self._pixels = self._pixels, None  # what the graph holds is freed
         if run is not None and inputs is self._rows and run[0] == rule:
             _, seeing, leaf, logits = run
-            columns = self._score(logits).unbind(1)
-            last = len(columns) - 1
-            by_target = [_gradient(one, leaf, t < last) for t, one in enumerate(columns)]
-            gradients = torch.stack(by_target, 1).flatten(0, 1)
+            with torch.inference_mode(False), torch.enable_grad():
+                columns = self._score(logits).unbind(1)
+                last = len(columns) - 1
+                by_target = [_gradient(one, leaf, t < last) for t, one in enumerate(columns)]
+                gradients = torch.stack(by_target, 1).flatten(0, 1)
         else:
             seeing = _seeing(rule)
             gradients, _ = self._differentiated(inputs, seeing)
@@ -247,6 +267,58 @@ class Evidence:
         flat = [target for some in self.targets.targets for target in some]
         rows = [target(logits[row :: len(flat)]) for row, target in enumerate(flat)]
         return torch.stack(rows, 1).flatten()
+
+    @cached_property
+    def _attention_path(self) -> AttentionPath:
+        return find_attention(self._model, self.inputs[:1])
+
+    @cached_property
+    def _attended(self) -> Attended:
+        return self._attend(every=False)
+
+    def _blockwise_gradients(self, *, mean: bool) -> list[Tensor]:
+        """For each block, of the score that the head makes of its tokens, or of their mean."""
+        return self._of_attention(self._attend(every=True, mean=mean), Attended.gradients)
+
+    def _attend(self, *, every: bool, mean: bool = False) -> Attended:
+        """A run in which attention is seen, and which gives what the network gave."""
+        model = copy(self._model)
+        model.each = 1  # the pictures come as copies of the batch
+        path, copies = self._attention_path, model.beside
+        run = attend(model, self.inputs, path, every=every, mean=mean, copies=copies)
+        outputs, batch = at_least_float32(run.outputs.detach()), len(self.inputs)
+        rows = batch * len(path.calls) if every else batch
+        half = run.outputs.dtype.itemsize < 4 or torch.is_autocast_enabled(self.inputs.device.type)
+        near = 3e-2 if half else 5e-3  # of the largest
+        if len(outputs) != rows or not (
+            mean or _near(outputs[-batch:].nan_to_num(), self.logits.nan_to_num(), near)
+        ):
+            raise MethodError(
+                "the network gives other scores when its attention is looked at"
+                + (" and its head reads the tokens of every block" if every else "")
+                + ", so what that shows is not what it does; take grad-cam."
+            )
+        return run
+
+    def _of_attention(self, run: Attended, what: Callable[..., list[Tensor]]) -> list[Tensor]:
+        """What a run says of each target's score, targets laid along the batch."""
+        logits, batch = at_least_float32(run.outputs), len(self.inputs)
+        columns = [
+            torch.stack([target(logits[i::batch]).sum() for i, target in enumerate(column)]).sum()
+            for column in zip(*self.targets.targets, strict=True)
+        ]
+        return _along_the_batch([what(run, column, keep_graph=True) for column in columns])
+
+    def on_grid(self, relevance: Any, rows: int, method: str) -> Tensor:
+        """A map `(rows, *positions)` from the relevance of all tokens, `(rows, tokens)`."""
+        path = self._attention_path
+        if not isinstance(relevance, Tensor) or relevance.shape != (rows, path.tokens):
+            came = tuple(relevance.shape) if isinstance(relevance, Tensor) else type(relevance)
+            raise MethodError(
+                f"method '{method}' gave {came}; the relevance of each token "
+                f"{(rows, path.tokens)} is wanted."
+            )
+        return path.grid.of(relevance[:, :, None])[:, 0]
 
     def _note(self, said: str) -> None:
         self.notes = (*self.notes, said)
@@ -388,15 +460,39 @@ def _seeing(rule: Rule | None) -> AbstractContextManager[Any]:
     return ReluRule(rule) if rule else nullcontext()
 
 
+def _check_operations(model: Bound, images: int) -> None:
+    """A run shows its operations one by one, and all images in each.
+
+    Raises:
+        MethodError: where it does not.
+    """
+    if any(isinstance(one, torch.jit.ScriptModule) for one in modules_of(model)):
+        raise MethodError(
+            "the method looks at every activation function or bias as it is called, which "
+            "TorchScript does not show; take saliency, smoothgrad or integrated-gradients, or the "
+            "model it was made from."
+        )
+    if model.at_once not in (None, images):
+        raise MethodError(
+            f"the method looks at every operation of one run of the batch, and the program was "
+            f"exported for batches of {model.at_once}, where {images} came; give as many, or take "
+            "saliency or integrated-gradients."
+        )
+
+
 def _gradient(scores: Tensor, inputs: Tensor, keep_graph: bool = False) -> Tensor:
-    if not has_gradient(scores):
+    found = None
+    if has_gradient(scores):
+        (found,) = torch.autograd.grad(
+            scores.sum(), inputs, retain_graph=keep_graph, allow_unused=True
+        )
+    if found is None:
         raise MethodError(
             f"the network cuts the gradient between its input and the score ({CUTS}); take a "
             "method that looks at a layer behind the cut, or one that needs no gradient: "
             f"{WITHOUT_GRADIENT}."
         )
-    (found,) = torch.autograd.grad(scores.sum(), inputs, retain_graph=keep_graph, allow_unused=True)
-    return torch.zeros_like(inputs) if found is None else found
+    return found
 
 
 def _along_the_batch(by_target: Sequence[list[Tensor]]) -> list[Tensor]:

@@ -212,7 +212,7 @@ class Explainer:
         if tensor.ndim != 3:
             raise ImageError(
                 f"the image is a tensor {tuple(source.shape)}; one prepared image (channels, "
-                "height, width) is wanted. attribute() takes batches."
+                "height, width) is wanted. attribute() takes batches, signals and volumes."
             )
         picture = self.preprocess.picture(tensor)
         height, width = picture.shape[:2]

@@ -19,6 +19,7 @@ from seewhy.models.bound import Bound
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import find_logits, tensors_in
 from seewhy.models.watch import (
+    WRAPPED,
     Call,
     Layer,
     at_least_float32,
@@ -169,7 +170,7 @@ def _names(model: nn.Module) -> dict[str, nn.Module]:
         prefix = f"{name}." if name else ""
         for key, child in reversed(module._modules.items()):
             if child is not None:
-                waiting.append((name if key == "_orig_mod" else prefix + key, child))
+                waiting.append((name if key in WRAPPED else prefix + key, child))
     return names
 
 

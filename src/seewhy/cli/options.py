@@ -57,6 +57,9 @@ METHOD_NAMES = (
     "guided-backprop",
     "deconvnet",
     "guided-grad-cam",
+    "attention-rollout",
+    "attention-relevance",
+    "legrad",
 )
 METRIC_NAMES = (
     "pointing",
@@ -67,6 +70,7 @@ METRIC_NAMES = (
     "max-box-accuracy-v2",
     "mask-iou",
     "pxap",
+    "grid-pointing",
     "deletion",
     "insertion",
     "pixel-flipping",
@@ -370,7 +374,7 @@ TrustPickle = Annotated[
     typer.Option(
         "--trust-pickle",
         metavar="",
-        help="Load a whole pickled model. Runs code from the file: only if you trust it.",
+        help="Load a whole model (pickled, .pt2, TorchScript). Runs code from it: only if you trust it.",
         rich_help_panel=_LOADING,
     ),
 ]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import ModelError
+from seewhy.models.exported import made_for
 from seewhy.models.outputs import OutputSelector, find_logits, replace_tensor, tensors_in
 from seewhy.models.watch import modules_of, unwrap
 
@@ -26,6 +27,8 @@ class Bound(nn.Module):
 
     Attributes:
         module: the caller's model, without what torch.compile and DataParallel put around it.
+        at_once: how many images the model takes, no more and no fewer; None for any number, as
+            with all but exported programs. A longer batch goes through it in parts.
         each: so many rows of a longer batch lie side by side for one image (one for each target).
     """
 
@@ -47,7 +50,9 @@ class Bound(nn.Module):
         self.each = 1
         self._inputs, self._path, self._batch = inputs, path, batch
         self._shared, self._frames_first, self._output = shared, frames_first, output
-        self.training = module.training
+        shape = made_for(module)
+        self.at_once = shape[0] if shape else None
+        self.training = getattr(module, "training", False)  # frozen TorchScript has none
 
     def forward(self, picture: Tensor) -> Tensor:
         """The scores for `(n, channels, *axes)`: the batch, copies of it, or versions of an image.
@@ -58,9 +63,26 @@ class Bound(nn.Module):
 
     def run(self, module: Callable[..., Any], picture: Tensor) -> Tensor:
         """The same with another module in the model's place (a copy in another precision)."""
+        rows, at_once = self._whose(len(picture)), self.at_once
+        if at_once is None or at_once == len(picture):
+            return self._scores(module, picture, rows)
+        if any(one._forward_hooks for one in modules_of(self.module)[1:]):  # a layer is watched
+            raise ModelError(
+                f"the program was exported for batches of {at_once} and {len(picture)} came; a "
+                "method that looks at a layer takes as many, or one exported with dynamic_shapes="
+                '({0: torch.export.Dim("batch")},).'
+            )
+        found = []
+        for start in range(0, len(picture), at_once):  # the last is filled up
+            which = torch.arange(start, start + at_once).clamp(max=len(picture) - 1)
+            found.append(self._scores(module, picture[which.to(picture.device)], rows[which]))
+        return torch.cat(found)[: len(picture)]
+
+    def _scores(self, module: Callable[..., Any], picture: Tensor, rows: Tensor) -> Tensor:
         if self._frames_first:
             picture = picture.transpose(1, 2)
-        given = replace_tensor(self._beside(len(picture), picture), self._path, picture)
+        beside = self._rows(rows, picture.dtype) if self._path else self._inputs
+        given = replace_tensor(beside, self._path, picture)
         if isinstance(given, Tensor):
             outputs = module(given)
         elif isinstance(given, Mapping):
@@ -68,6 +90,11 @@ class Bound(nn.Module):
         else:
             outputs = module(*given)
         return find_logits(outputs, self._output, size=picture.shape[-2:])
+
+    @property
+    def beside(self) -> bool:
+        """Whether it is called with more than the picture."""
+        return bool(self._path)
 
     def image(self, index: int) -> Bound:
         """The model bound to what belongs to one image of the batch."""
@@ -79,11 +106,10 @@ class Bound(nn.Module):
             frames_first=self._frames_first, output=self._output,
         )  # fmt: skip
 
-    def _beside(self, count: int, picture: Tensor) -> Any:
-        if not self._path or count == self._batch:
-            return self._inputs
-        rows = torch.arange(count) % (self._batch * self.each) // self.each
-        return self._rows(rows, picture.dtype)
+    def _whose(self, count: int) -> Tensor:
+        """To which image of the batch each of so many pictures belongs."""
+        rows = torch.arange(count)
+        return rows if count == self._batch else rows % (self._batch * self.each) // self.each
 
     def _rows(self, rows: Tensor, dtype: torch.dtype | None = None) -> Any:
         """The inputs with these rows of all that goes with the images."""

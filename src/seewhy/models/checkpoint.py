@@ -7,7 +7,7 @@ import dataclasses
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from seewhy.errors import ModelError
+from seewhy.models.exported import as_module, is_program
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".pt2", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
 # Under what names training scripts keep the weights; an average of them over training comes last.
 _ENTRIES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
@@ -77,11 +78,9 @@ def read_checkpoint(path: Path, *, trust_pickle: bool) -> object:
         raise ModelError(f"{path} cannot be read ({error}): check its permissions") from error
     if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
-    if _is_torchscript(path):
-        raise ModelError(
-            f"{path} is a TorchScript archive, whose layers cannot be watched: save the original "
-            "model's state_dict() instead and load that with --arch"
-        )
+    for mark, kind, load in _PROGRAMS:
+        if _holds_file(path, mark):
+            return _read_program(path, kind, load, trust_pickle=trust_pickle)
     if trust_pickle:
         return _read_trusted(path)
     try:
@@ -104,7 +103,9 @@ def read_checkpoint(path: Path, *, trust_pickle: bool) -> object:
 
 
 def module_in(content: object) -> nn.Module | None:
-    """The pickled module, whole, or under one of the usual names in a dictionary."""
+    """The module, whole or exported, or under one of the usual names in a dictionary."""
+    if is_program(content):
+        return as_module(content)
     if isinstance(content, Mapping):
         content = next(
             (
@@ -242,12 +243,44 @@ def _read_trusted(path: Path) -> object:
         ) from error
 
 
-def _is_torchscript(path: Path) -> bool:
+def _load_exported(path: Path) -> object:
+    import torch.export  # takes long, and few files need it
+
+    return torch.export.load(path)
+
+
+# What tells an archive with a program from one with weights, what to call it, how to read it.
+_PROGRAMS: tuple[tuple[str, str, Callable[[Path], object]], ...] = (
+    ("archive_format", "torch.export", _load_exported),
+    ("constants.pkl", "TorchScript", lambda path: torch.jit.load(path, map_location="cpu")),
+)
+
+
+def _read_program(
+    path: Path, kind: str, load: Callable[[Path], object], *, trust_pickle: bool
+) -> object:
+    if not trust_pickle:
+        raise ModelError(
+            f"{path} is a {kind} archive, which holds a program and not only tensors: load it with "
+            "--trust-pickle (trust_pickle=True) only if you trust where the file comes from, or "
+            "save model.state_dict() and load that with --arch"
+        )
+    try:
+        return load(path)
+    except Exception as error:  # a program may have been made by another version of PyTorch
+        raise ModelError(
+            f"{path} is a {kind} archive that cannot be read ({_first_line(error)}): save it again "
+            "with this version of PyTorch"
+        ) from error
+
+
+def _holds_file(path: Path, name: str) -> bool:
+    """Whether it is a zip archive with a file of that name in its folder."""
     if not zipfile.is_zipfile(path):
         return False
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+            return any(Path(one).name == name for one in archive.namelist())
     except (zipfile.BadZipFile, OSError):
         return False
 

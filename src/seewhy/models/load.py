@@ -24,7 +24,9 @@ from seewhy.models.checkpoint import (
     weights_in,
 )
 from seewhy.models.demo import PARAMETERS, demo, demo_cat_dog
+from seewhy.models.exported import made_for
 from seewhy.models.factory import call_factory, is_factory, working_folder_importable
+from seewhy.models.watch import unwrap
 from seewhy.models.zoo import (
     Built,
     assumed_preprocess,
@@ -105,7 +107,8 @@ def load_model(
             - `timm/NAME`;
             - either of these with `:random`: untrained, its weights drawn with seed 0;
             - `package.module:factory`: called without arguments, or with `num_classes=`;
-            - a file: `.safetensors`, a state dict in `.pt` or `.pth`, or a whole pickled module.
+            - a file: `.safetensors`, a state dict in `.pt` or `.pth`, a whole pickled module,
+              a program that `torch.export.save` wrote (`.pt2`), or TorchScript.
         arch: For a file, the network its weights belong in: `torchvision/NAME`, `timm/NAME` or
             `package.module:factory`.
         num_classes: Build the network with a head of this many classes.
@@ -115,8 +118,8 @@ def load_model(
         std: As `mean`.
         labels: The classes' names in order, or a file of them: a line each, a JSON list, or a
             JSON object from index to name.
-        trust_pickle: Unpickle a file that holds Python objects. This runs code from the file:
-            only for files whose origin you trust.
+        trust_pickle: Read a file that holds Python objects or a program. This runs code from the
+            file: only for files whose origin you trust.
         device: Where to put the model.
 
     Whatever `size`, `mean`, `std` and `labels` leave open comes from the weights' own metadata;
@@ -140,11 +143,12 @@ def load_model(
 
 
 def preprocess_of(module: nn.Module) -> Preprocess:
-    """The preprocessing for a bare module: timm's, if it is a timm model, else ImageNet's usual.
+    """The preprocessing for a bare module: timm's, if it is a timm model, else ImageNet's usual
+    (in the size that an exported program was made for).
 
     `source` says which.
     """
-    return _preprocess_carried(module)[0]
+    return _preprocess_carried(unwrap(module))[0]
 
 
 def available_models() -> list[ModelEntry]:
@@ -249,18 +253,13 @@ def _from_file(path: Path, arch: str | None, num_classes: int | None, trust_pick
         content = read_checkpoint(path, trust_pickle=trust_pickle)
     module = module_in(content)
     if module is not None:
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ModelError(
-                f"{path} holds a TorchScript module, whose layers cannot be watched: save the "
-                "original model's state_dict() instead and load that with --arch"
-            )
         if arch is not None or num_classes is not None:
             raise ModelError(
                 f"{path} holds a whole module, which has its architecture and head: leave --arch "
                 "and --num-classes out"
             )
         built = _undescribed(module, None)
-        return dataclasses.replace(built, notes=("a whole module, unpickled", *built.notes))
+        return dataclasses.replace(built, notes=("a whole module from the file", *built.notes))
     weights = weights_in(content, path)
     if arch is None:
         raise ModelError(
@@ -310,7 +309,14 @@ def _preprocess_carried(module: nn.Module) -> tuple[Preprocess, tuple[str, ...],
         name = config.get("architecture") or type(module).__name__
         preprocess, notes = timm_preprocess(module, f"timm's pretrained_cfg of {name}")
         return preprocess, notes, True
-    return assumed_preprocess(), (), False
+    preprocess, shape = assumed_preprocess(), made_for(module)
+    if shape is not None and len(shape) == 4 and shape[2] and shape[3]:
+        size = (shape[2], shape[3])
+        source = preprocess.source.replace(
+            f"{preprocess.size[0]} px", f"{size[0]}×{size[1]} px as it was exported for"
+        )
+        preprocess = dataclasses.replace(_changed(preprocess, size, None, None), source=source)
+    return preprocess, (), False
 
 
 def _changed(

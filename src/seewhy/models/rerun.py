@@ -420,9 +420,12 @@ class Rerun:
             return None
         self._reached = True
         if self._recording:
-            self.raw = _copied(tensor)
+            self.raw = _copied(tensor.dequantize() if tensor.is_quantized else tensor)
             if self._inside or not self._kept or self._kept[-1].module is not self._layer.module:
                 self._run_whole("the layer is called by a module that it is no part of")
+        if self._replacement is not None and tensor.is_quantized:
+            scale, zero = tensor.q_scale(), tensor.q_zero_point()
+            return torch.quantize_per_tensor(self._replacement, scale, zero, tensor.dtype)
         return self._replacement
 
     def _split(self, outputs: Any, count: int) -> Any:

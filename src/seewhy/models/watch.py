@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
-from seewhy.models.exported import as_module, is_program
+from seewhy.models.exported import as_module, is_program, made_for
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import replace_tensor, tensors_in
 
@@ -203,6 +203,9 @@ class Watch:
             if threading.get_ident() != self._thread:
                 return None  # the same model, run by somebody else
             path, tensor = _choose(self._layers[index], output)
+            if tensor.is_quantized:
+                self._seen[index].append(tensor.dequantize())
+                return None
             if self._differentiate and not tensor.requires_grad:
                 tensor = tensor.detach().requires_grad_()
                 torch.set_grad_enabled(True)  # until the no_grad around the forward ends
@@ -246,7 +249,7 @@ def watch(
     hooks = [(layer.module, seen.see(index)) for index, layer in enumerate(layers)]
     if linear:
         hooks += [(module, seen.see_linear) for module in modules_of(model) if _is_linear(module)]
-    with undisturbed(model), _hooked(hooks), torch.enable_grad():
+    with undisturbed(model), hooked(hooks), torch.enable_grad():
         try:
             yield seen
         except RuntimeError as error:
@@ -268,7 +271,7 @@ class Call:
         shape: of its output; None if that holds no tensor.
         passes_through: its output is its input, untouched (Dropout in eval mode, Identity).
         same_as: the earlier call whose output is this output (a container's last child).
-        floating: whether the output is floating-point.
+        floating: whether the output is floating-point, or integers that stand for such numbers.
         entered: the shape of the first argument, if that is a tensor.
     """
 
@@ -310,7 +313,7 @@ class _Tracer:
                 shape=None if tensor is None else tuple(tensor.shape),
                 passes_through=tensor is not None and same == (id(tensor), tensor._version),
                 same_as=None if tensor is None else self._earlier(tensor),
-                floating=tensor is not None and tensor.is_floating_point(),
+                floating=tensor is not None and _has_numbers(tensor),
                 entered=entered,
             )
             self.calls.append(made)
@@ -340,7 +343,7 @@ def trace(
     tracer = _Tracer(names, threading.get_ident())
     hooks = [(module, tracer.after) for module in names]
     before = [(module, tracer.before) for module in names]
-    with undisturbed(model), _hooked(hooks, before), torch.no_grad():
+    with undisturbed(model), hooked(hooks, before), torch.no_grad():
         outputs = model(inputs.clone() if inputs.is_inference() else inputs)
     return outputs, tracer.calls
 
@@ -360,7 +363,7 @@ def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Itera
         other = replace(tensor)
         return None if other is None else replace_tensor(output, path, other)
 
-    with _hooked([(layer.module, hook)]):
+    with hooked([(layer.module, hook)]):
         yield
 
 
@@ -392,13 +395,18 @@ def check_hookable(module: nn.Module) -> None:
     """A layer, or the model whose layers are looked for, is run by Python.
 
     Raises:
-        ModelError: for TorchScript, which calls no hooks.
+        ModelError: for TorchScript and exported graphs, which call no hooks.
     """
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
             "the model, or the part with this layer, is TorchScript, whose layers cannot be "
             "watched; take a method that looks at no layer (saliency, integrated-gradients, rise, "
             "occlusion), or the model it was made from."
+        )
+    if isinstance(module, torch.fx.GraphModule) and made_for(module):
+        raise ModelError(
+            "the model is program.module() of an exported program, which does not call its "
+            "layers; give the program itself."
         )
 
 
@@ -436,39 +444,69 @@ def modules_of(model: nn.Module) -> list[nn.Module]:
     return list(found)
 
 
+WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""What torch.compile, FSDP and activation checkpointing call the module that they wrap."""
+
+
 def clean_name(name: str) -> str:
-    """A module's dotted name without what torch.compile put into it."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+    """A module's dotted name without what wrappers put into it."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPED)
 
 
 _lock = threading.Lock()
-_held_in_eval: dict[int, tuple[nn.Module, int]] = {}
+_held: dict[int, tuple[nn.Module, int, dict[str, Any]]] = {}
 _stance: list[Any] = []
 
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode; each gets its own flag back when the last thread has left.
+    """Every module as in eval mode; each gets its own state back when the last thread has left.
 
     The flags are set one by one: `model.eval()` may be overridden, and in one well-known package
     a call of `train()` starts a training.
     """
     with _lock:
-        held = [m for m in modules_of(model) if m.training or id(m) in _held_in_eval]
-        for module in held:
-            _, count = _held_in_eval.get(id(module), (module, 0))
-            _held_in_eval[id(module)] = (module, count + 1)
-            module.training = False
+        held = []
+        for module in modules_of(model):
+            wanted = _eval_state(module)
+            own = {name: getattr(module, name, value) for name, value in wanted.items()}
+            if own != wanted or id(module) in _held:
+                held.append(module)
+                _, count, own = _held.get(id(module), (module, 0, own))
+                _held[id(module)] = (module, count + 1, own)
+                _set(module, wanted)
     try:
         yield
     finally:
         with _lock:
             for module in held:
-                _, count = _held_in_eval.pop(id(module))
+                _, count, own = _held.pop(id(module))
                 if count > 1:
-                    _held_in_eval[id(module)] = (module, count - 1)
+                    _held[id(module)] = (module, count - 1, own)
                 else:
-                    module.training = True
+                    _set(module, own)
+
+
+def _eval_state(module: nn.Module) -> dict[str, Any]:
+    """The attributes that make a module do what it does in eval mode, and have a gradient.
+
+    cuDNN keeps what the backward pass of a recurrent layer needs in training mode only ("cudnn RNN
+    backward can only be called in training mode"). All that this mode changes in PyTorch's own
+    recurrent layers is the dropout between their layers: without it they compute the same. To
+    switch cuDNN off instead would slow every convolution, in every thread.
+    """
+    if type(module) in (nn.RNN, nn.LSTM, nn.GRU) and _runs_on_cudnn(module):
+        return {"training": True, "dropout": 0.0}
+    return {"training": False} if hasattr(module, "training") else {}
+
+
+def _runs_on_cudnn(module: nn.Module) -> bool:
+    return any(parameter.is_cuda for parameter in module._parameters.values() if parameter is not None)
+
+
+def _set(module: nn.Module, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        setattr(module, name, value)
 
 
 @contextmanager
@@ -482,10 +520,11 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _hooked(
+def hooked(
     after: Sequence[tuple[nn.Module, Callable[..., Any]]],
     before: Sequence[tuple[nn.Module, Callable[..., Any]]] = (),
 ) -> Iterator[None]:
+    """Forward hooks behind and before modules while the block lasts."""
     with ExitStack() as stack:
         with _lock:  # handles number themselves from a shared count, which is not atomic
             handles = [module.register_forward_pre_hook(hook) for module, hook in before]
@@ -535,7 +574,7 @@ def _uncached_autocast() -> Iterator[None]:
 
 def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
     """The tensor of a layer's output that is meant, and its path."""
-    found = {path: tensor for path, tensor in tensors_in(output) if tensor.is_floating_point()}
+    found = {path: tensor for path, tensor in tensors_in(output) if _has_numbers(tensor)}
     shapes = ", ".join(f"'{layer.name}[{path}]' {tuple(t.shape)}" for path, t in found.items())
     if layer.path or "" in found:
         if layer.path not in found:
@@ -551,6 +590,10 @@ def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
         f"layer '{layer.name}' returns {type(output).__name__} with {len(spatial)} feature "
         f"maps; one is wanted. It gives {shapes or 'no floating-point tensor'}."
     )
+
+
+def _has_numbers(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_quantized
 
 
 CUTS = "detach, argmax, inference_mode, a quantised part"
