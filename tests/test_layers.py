@@ -106,6 +106,104 @@ def test_tokens_that_do_not_lie_on_the_picture_are_not_passed_over() -> None:
         propose_layer(Shuffled(), torch.randn(1, 3, 8, 8))
 
 
+class Attention(nn.Module):
+    """Self-attention in which the weights of one position on another pass through a module."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.weights = nn.Softmax(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(x).chunk(3, -1)
+        return x + self.weights(query @ key.mT)[:, None].squeeze(1) @ value
+
+
+class TwoWays(nn.Module):
+    """Hands a map and a class token from part to part, as PiT does; the token alone is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 1, 6))
+        self.first, self.last = Together(), Together()
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps, token = self.first(self.patches(x), self.token.expand(len(x), -1, -1))
+        _, token = self.last(maps, token)
+        return self.head(token[:, 0])
+
+
+class Together(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(Attention(6), Attention(6))
+
+    def forward(self, maps: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.blocks(torch.cat([token, maps.flatten(2).mT], 1))
+        return tokens[:, 1:].mT.reshape(maps.shape), tokens[:, :1]
+
+
+def test_a_map_handed_on_beside_the_class_token_is_left_when_it_is_not_read() -> None:
+    """The last part's map goes nowhere; its last block's input is what the token still sees."""
+    torch.manual_seed(0)
+    proposal = propose_layer(TwoWays(), torch.randn(1, 3, 32, 24))
+    assert str(proposal.layer) == "last.blocks.0"
+    assert "6 channels of 8×6, 1 class or register token set aside" in proposal.reason
+
+
+def test_a_map_on_the_way_to_another_output_alone_is_not_the_scores() -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.beside = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 3)
+            self.head = nn.Linear(4, 5)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            maps = self.main(x)
+            return {"logits": self.head(maps.mean((2, 3))), "depth": self.beside(maps)}
+
+    assert str(propose_layer(Auxiliary(), torch.randn(1, 3, 8, 8)).layer) == "main"
+
+
+def test_the_matrices_of_an_attention_are_not_listed() -> None:
+    class Windowless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 24, 4, 4)
+            self.attention = Matrices()
+            self.head = nn.Linear(24, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.attention(self.patches(x)).mean((2, 3)))
+
+    class Matrices(nn.Module):
+        """(batch, heads, positions, positions) and (batch, heads, channels, positions) inside."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights, self.kernel = nn.Softmax(-1), nn.ReLU()
+
+        def forward(self, maps: Tensor) -> Tensor:
+            rows = maps.flatten(2).unflatten(1, (2, 12))
+            mixed = self.kernel(rows) @ self.weights(rows.mT @ rows)
+            return mixed.flatten(1, 2).reshape(maps.shape)
+
+    rows = list_layers(Windowless(), torch.randn(1, 3, 32, 32))
+    assert [(row.name, row.shape) for row in rows] == [
+        ("patches", (24, 8, 8)),
+        ("attention", (24, 8, 8)),
+    ]
+
+
+def test_a_layer_is_listed_with_its_form() -> None:
+    rows = list_layers(TwoWays(), torch.randn(1, 3, 32, 24))
+    forms = {row.name: (row.form, row.extra, row.shape) for row in rows}
+    assert forms["patches"] == ("channels first", 0, (6, 8, 6))
+    assert forms["last.blocks.0"] == ("tokens", 1, (6, 8, 6))
+
+
 def test_maps_with_channels_last_are_proposed_as_they_lie() -> None:
     timm = pytest.importorskip("timm")
     model = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)

@@ -6,10 +6,9 @@ import difflib
 import math
 import re
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,12 +55,16 @@ class Candidate:
         name: the module's dotted name, with `#call` where it runs more than once.
         kind: the module's class.
         shape: (channels, height, width), or (channels, *positions) of other inputs.
+        form: how the layer itself has them: channels first, channels last, tokens, frames.
+        extra: class and register tokens that are set aside.
         chosen: whether it is the one that is proposed.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
+    form: str
+    extra: int
     chosen: bool
 
 
@@ -98,7 +101,7 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     if known is not None and known[0] == modules:
         return known[1]
     outputs, calls = trace(model, inputs, named)
-    proposal = _propose(model, inputs, calls, _class_counts(outputs))
+    proposal = _propose(model, inputs, calls, [tensor for _, tensor in tensors_in(outputs)])
     _proposals[named] = (modules, proposal)
     return proposal
 
@@ -125,6 +128,8 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
                 name=str(Layer(call.name, call.module, call.path, None if once else number)),
                 kind=type(call.module).__name__,
                 shape=(grid.channels(call.shape), *grid.size),
+                form=grid.form,
+                extra=grid.extra,
                 chosen=once and key == chosen,
             )
         )
@@ -220,10 +225,12 @@ def _miss(names: dict[str, nn.Module], name: str) -> str:
 
 
 def _propose(
-    model: nn.Module, inputs: Tensor, calls: Sequence[Call], class_counts: frozenset[int]
+    model: nn.Module, inputs: Tensor, calls: Sequence[Call], outputs: Sequence[Tensor]
 ) -> Proposal:
     """The choice, from a trace: the last call whose every position the score depends on."""
     sizes = _sizes(calls, inputs)
+    class_counts = frozenset(tensor.shape[1] for tensor in outputs if tensor.ndim == 2)
+    own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
     passed_over: list[str] = []
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
         runs = sum(one.module is call.module and one.path == call.path for one in calls)
@@ -235,10 +242,14 @@ def _propose(
                 f"{unplaced.shape} that cannot be laid on the picture, so it does not stand for "
                 "the decision; name the layer to look at with layer=."
             )
-        sure = grid.form != "tokens" and not passed_over
-        if sure or _speaks_everywhere(model, inputs, layer):
+        # A map that stands alone on the way to a single output is read; one that its layer gives
+        # beside others (PiT's, beside the class token) or that may belong to another output is not
+        # always.
+        alone = grid.form != "tokens" and not call.path and len(own) == 1 and not passed_over
+        if alone or _is_read(model, inputs, layer, 0.5 if grid.form == "tokens" else 0.0):
             return Proposal(layer, _reason(layer, call, grid, passed_over))
-        passed_over.append(_source(call).name)
+        if grid.form == "tokens" or not call.path:
+            passed_over.append(_source(call).name)
     if passed_over:
         raise LayerError(
             f"the score depends on no token of {', '.join(map(repr, passed_over[:3]))} or what "
@@ -320,8 +331,8 @@ def _reason(layer: Layer, call: Call, grid: Grid, passed_over: Sequence[str]) ->
     return f"'{layer}' gives the last tokens on which the score depends: {holds}{aside}{later}"
 
 
-def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
-    """Whether the outputs' gradient reaches most positions of a layer of tokens.
+def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bool:
+    """Whether the outputs' gradient reaches more than that share of a layer's positions.
 
     Where only the class token is read, the others' gradient is exactly zero. A network that knows
     no gradient tells nothing.
@@ -335,8 +346,8 @@ def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
         read = [tensor for tensor in read if has_gradient(tensor)]
-        if not read:
-            return True
+        if not read:  # nor does any other output, or the layer lies on the way to another alone
+            return not any(has_gradient(tensor) for _, tensor in tensors_in(outputs))
         generator = torch.Generator().manual_seed(0)
         score = sum(
             (at_least_float32(one) * torch.randn(one.shape, generator=generator).to(one)).sum()
@@ -347,7 +358,7 @@ def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
             (gradient,) = seen.gradients(score)
         except LayerError:
             return False
-    return bool((gradient != 0).any(1).float().mean() > 0.5)
+    return bool((gradient != 0).any(1).float().mean() > share)
 
 
 def _placed(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
@@ -359,9 +370,29 @@ def _placed(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
             grid = find_grid(call.shape, inputs.shape, call.module, sizes)
             if grid is not None and math.prod(grid.size) > 1:
                 found.append((call, grid))
-    tokens = {math.prod(grid.size) + grid.extra for _, grid in found if grid.form == "tokens"}
-    attention = {(count, count) for count in tokens}  # tokens by tokens, not a map
-    return [(call, grid) for call, grid in found if grid.size not in attention]
+    parts = _attending(found, inputs, sizes)
+    return [(call, grid) for call, grid in found if not _is_matrix(call, grid, parts, inputs)]
+
+
+def _attending(
+    found: Sequence[tuple[Call, Grid]], inputs: Tensor, sizes: Sequence[tuple[int, ...]]
+) -> dict[str, int]:
+    """The parts that give as many positions as they take, by name: blocks and attentions."""
+    parts = {}
+    for call, grid in found:
+        if call.entered is not None and grid.fits(inputs.shape):
+            taken = find_grid(call.entered, inputs.shape, None, sizes)
+            if taken is not None and taken.size == grid.size:
+                parts[call.name] = math.prod(grid.size) + grid.extra
+    return parts
+
+
+def _is_matrix(call: Call, grid: Grid, parts: Mapping[str, int], inputs: Tensor) -> bool:
+    """Whether what looks like a map is positions by positions, or by channels, of an attention."""
+    prefixes = [name for name in parts if call.name.startswith(f"{name}.")]
+    return any(
+        grid.size == (parts[name], parts[name]) or not grid.fits(inputs.shape) for name in prefixes
+    )
 
 
 def _sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], ...]:
@@ -382,7 +413,3 @@ def _is_pooling(module: nn.Module) -> bool:
 
 def _has_own_weights(module: nn.Module) -> bool:
     return any(True for _ in module.parameters(recurse=False))
-
-
-def _class_counts(outputs: Any) -> frozenset[int]:
-    return frozenset(t.shape[1] for _, t in tensors_in(outputs) if t.ndim == 2)

@@ -485,6 +485,23 @@ def test_a_cut_gradient_is_an_error() -> None:
         run.gradients(run.outputs[:, 0].sum())
 
 
+def test_an_operation_without_a_derivative_is_a_cut() -> None:
+    """Also where a skip connection leads around it: the rest would be taken for the whole."""
+    library = torch.library.Library("seewhy_attention_test", "DEF")
+    library.define("halve(Tensor x) -> Tensor")
+    library.impl("halve", torch.no_grad()(lambda x: x / 2), "CPU")
+
+    class Halves(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.ops.seewhy_attention_test.halve(x)
+
+    model = Transformer().eval()
+    model.blocks[2].mlp[0] = Halves()
+    _, run = looked_at(model, torch.randn(1, *PICTURE))
+    with pytest.raises(MethodError, match="cuts the gradient"):
+        run.gradients(run.outputs[:, 0].sum())
+
+
 def test_a_network_that_takes_another_course() -> None:
     class Fickle(Transformer):
         def forward(self, x: Tensor) -> Tensor:

@@ -22,7 +22,15 @@ from seewhy.errors import MethodError
 from seewhy.models.attending import Attending
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import replace_tensor, tensors_in
-from seewhy.models.watch import at_least_float32, hooked, modules_of, undisturbed
+from seewhy.models.watch import (
+    CUTS,
+    WITHOUT_GRADIENT,
+    at_least_float32,
+    has_gradient,
+    hooked,
+    modules_of,
+    undisturbed,
+)
 
 INSTEAD = "take grad-cam, which looks at a layer and needs no attention."
 
@@ -409,10 +417,10 @@ def attend(
 
 
 def _gradients(scores: Tensor, tensors: list[Tensor], keep_graph: bool) -> list[Tensor]:
-    if not scores.requires_grad:
+    if not scores.requires_grad or not has_gradient(scores):
         raise MethodError(
-            "the network cuts the gradient between its last attention and the score (detach, "
-            "argmax, inference_mode); take a method that needs no gradient, such as recipro-cam."
+            f"the network cuts the gradient between its attention and the score ({CUTS}); take a "
+            f"method that needs none: {WITHOUT_GRADIENT}."
         )
     # Below 6e-5 float16 loses digits, and gradients of a mean over tokens lie there.
     scale = 1024.0  # a power of two, so no other type loses one by it

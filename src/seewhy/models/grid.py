@@ -38,6 +38,10 @@ class Grid:
         """How many channels a tensor of that shape has."""
         return shape[1 if self.form in ("channels first", "frames") else -1]
 
+    def fits(self, picture: Sequence[int]) -> bool:
+        """Whether it is what one stride along all axes of the picture leaves."""
+        return _fits(self.size, picture[2:])
+
     def of(self, tensor: Tensor) -> Tensor:
         """`(batch, channels, *size)`: a view of the layer's tensor."""
         if self.form == "channels first":

@@ -1,0 +1,287 @@
+"""What surrounds a model (compiled, wrapped, exported, scripted, quantised) against the model alone.
+
+The table in docs/environments.md is what is tested: every cell of it, on a CNN and on a
+transformer.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import seewhy
+from seewhy.errors import SeewhyError
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "environments.md"
+
+COLUMNS = {
+    "gradient at a layer": ("grad-cam", "layer-cam"),
+    "activations of a layer": ("eigen-cam", "score-cam"),
+    "rerun from a layer": ("recipro-cam", "ablation-cam"),
+    "picture changed": ("rise", "occlusion"),
+    "gradient of the pixels": ("saliency", "integrated-gradients"),
+    "operations one by one": ("guided-backprop", "full-grad"),
+}
+OPTIONS: dict[str, Any] = {
+    "rise": {"masks": 16},
+    "integrated-gradients": {"steps": 4},
+    "occlusion": {"window": 16, "stride": 16},
+}
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning"),
+    # What PyTorch says of its own quantisation.
+    pytest.mark.filterwarnings("ignore:(?s).*(quantize_per_tensor|quant_min and quant_max)"),
+]
+
+
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+class Block(nn.Module):
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 3, padding=1, stride=2)
+        self.bn = nn.BatchNorm2d(out)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.bn(self.conv(x)))
+
+
+class Small(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = Block(3, 8)
+        self.body = nn.Sequential(Block(8, 16), Block(16, 16))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.pool(self.body(self.stem(x))).flatten(1))
+
+
+@cache
+def network(kind: str) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if kind == "cnn":
+            small = Small()
+            for module in small.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.momentum = None  # statistics of the images: maps of usual size
+            small(IMAGES)
+            nn.init.normal_(small.head.weight)
+            return small.eval()
+        vit = pytest.importorskip("torchvision.models.vision_transformer")
+        made = vit.VisionTransformer(
+            image_size=64, patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
+            num_classes=5,
+        )  # fmt: skip
+        nn.init.normal_(made.heads.head.weight)  # zero as it comes
+        return made.eval()
+
+
+LAYERS = {"cnn": "body", "vit": "encoder.layers.encoder_layer_1.ln_1"}
+
+
+def maps(model: Any, method: str, kind: str, images: Tensor = IMAGES[:1]) -> Tensor:
+    looks_at_layer = any(method in COLUMNS[name] for name in list(COLUMNS)[:3])
+    inside = "network." if isinstance(model, (Lightning, Quantised)) else ""
+    given = {"layer": inside + LAYERS[kind]} if looks_at_layer else {}
+    return seewhy.attribute(model, images, 1, method=method, **given, **OPTIONS.get(method, {}))
+
+
+@cache
+def eager_maps(method: str, kind: str) -> Tensor:
+    return maps(network(kind), method, kind)
+
+
+class Lightning(nn.Module):
+    """As a LightningModule: the network in an attribute, steps beside forward."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+    def training_step(self, batch: Any, number: int) -> Tensor:
+        raise AssertionError("it is not to be trained")
+
+    def train(self, mode: bool = True) -> nn.Module:
+        assert not mode, "it is not to be trained"
+        return super().train(mode)
+
+
+def compiled(model: nn.Module) -> Any:
+    return torch.compile(copy.deepcopy(model), backend="eager", fullgraph=True)
+
+
+def compiled_parts(model: nn.Module) -> Any:
+    model = copy.deepcopy(model)
+    for name, part in list(model.named_children()):
+        setattr(model, name, torch.compile(part, backend="eager"))
+    return model
+
+
+def exported(model: nn.Module) -> Any:
+    batch = torch.export.Dim("batch", max=1024)
+    return torch.export.export(model, (IMAGES,), dynamic_shapes=({0: batch},))
+
+
+def exported_for_one(model: nn.Module) -> Any:
+    return torch.export.export(model, (IMAGES[:1],))
+
+
+def quantised_weights(model: nn.Module) -> Any:
+    from torch.ao.quantization import quantize_dynamic
+
+    return quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+
+
+class Quantised(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        from torch.ao.quantization import DeQuantStub, QuantStub
+
+        self.quant, self.dequant = QuantStub(), DeQuantStub()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dequant(self.network(self.quant(x)))
+
+
+def quantised(model: nn.Module) -> Any:
+    from torch.ao import quantization
+
+    if not isinstance(model, Small):
+        pytest.skip("PyTorch has no integer attention")
+    if "x86" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this PyTorch has no integer arithmetic for this processor")
+    made = Quantised(copy.deepcopy(model)).eval()
+    made.qconfig = quantization.get_default_qconfig("x86")
+    blocks = ("network.stem", "network.body.0", "network.body.1")
+    parts = [[f"{block}.{part}" for part in ("conv", "bn", "relu")] for block in blocks]
+    quantization.fuse_modules(made, parts, inplace=True)
+    quantization.prepare(made, inplace=True)
+    made(IMAGES)
+    return quantization.convert(made, inplace=True)
+
+
+def distributed(wrap: Callable[[nn.Module], nn.Module]) -> Callable[[nn.Module], Any]:
+    def make(model: nn.Module) -> Any:
+        if not torch.distributed.is_available():
+            pytest.skip("this PyTorch has no distributed training")
+        if not torch.distributed.is_initialized():
+            store = torch.distributed.HashStore()
+            torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        return wrap(copy.deepcopy(model))
+
+    return make
+
+
+def sharded(model: nn.Module) -> nn.Module:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+    return model
+
+
+ENVIRONMENTS: dict[str, Callable[[nn.Module], Any]] = {
+    "`torch.compile(model)`": compiled,
+    "compiled parts": compiled_parts,
+    "`nn.DataParallel`": lambda model: nn.DataParallel(copy.deepcopy(model)),
+    "`DistributedDataParallel`": distributed(nn.parallel.DistributedDataParallel),
+    "FSDP (`fully_shard`)": distributed(sharded),
+    "Lightning module": Lightning,
+    "bfloat16": lambda model: copy.deepcopy(model).bfloat16(),
+    "`torch.export`, dynamic batch": exported,
+    "`torch.export`, fixed batch": exported_for_one,
+    "`program.module()`": lambda model: exported(model).module(),
+    "TorchScript, scripted": torch.jit.script,
+    # Its check runs attention's fused inference code, which is another graph.
+    "TorchScript, traced": lambda model: torch.jit.trace(model, IMAGES, check_trace=False),
+    "TorchScript, frozen": lambda model: torch.jit.freeze(torch.jit.script(model)),
+    "int8 weights (`quantize_dynamic`)": quantised_weights,
+    "int8 throughout (`convert`)": quantised,
+}
+APPROXIMATE = ("bfloat16", "int8")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_process_group_is_left() -> Iterator[None]:
+    yield
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+@cache
+def made(environment: str, kind: str) -> Any:
+    return ENVIRONMENTS[environment](network(kind))
+
+
+def table() -> dict[str, dict[str, str]]:
+    """The page's table: by environment and kind of method, what a cell says."""
+    rows = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in PAGE.read_text("utf-8").splitlines()
+        if line.startswith("|")
+    ]
+    return {row[0]: dict(zip(rows[0][1:], row[1:], strict=True)) for row in rows[2:]}
+
+
+def footnotes() -> dict[str, str]:
+    """What errors say for each word that a cell may hold."""
+    return dict(re.findall(r"^- \*\*(.+?)\*\*: the error says\s`(.+?)`", PAGE.read_text("utf-8"), re.M))
+
+
+def test_the_table_has_every_environment_and_kind_of_method() -> None:
+    assert list(table()) == list(ENVIRONMENTS)
+    assert all(list(row) == list(COLUMNS) for row in table().values())
+
+
+@pytest.mark.parametrize("kind", ["cnn", "vit"])
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_each_cell_of_the_table_is_so(environment: str, column: str, kind: str) -> None:
+    says = table()[environment][column]
+    model = made(environment, kind)
+    for method in COLUMNS[column]:
+        if says == "yes":
+            _agrees(maps(model, method, kind), method, kind, environment)
+        elif says == "one by one":
+            with pytest.warns(UserWarning, match="one version at a time"):
+                got = maps(model, method, kind)
+            _agrees(got, method, kind, environment)
+        elif says == "yes, or in full":
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", ".*the whole network is run for each version")
+                got = maps(model, method, kind)
+            _agrees(got, method, kind, environment)
+        else:
+            with pytest.raises(SeewhyError) as error:
+                maps(model, method, kind)
+            assert footnotes()[says] in " ".join(str(error.value).split())
+
+
+def _agrees(got: Tensor, method: str, kind: str, environment: str) -> None:
+    """Equal to the model alone; where the arithmetic is another, almost proportional to it."""
+    wanted = eager_maps(method, kind)
+    if environment.startswith(APPROXIMATE):
+        pair = torch.stack([got.flatten(), wanted.flatten()])
+        assert torch.corrcoef(pair)[0, 1] > 0.8, method
+    else:
+        torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
