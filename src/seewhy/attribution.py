@@ -158,6 +158,7 @@ def run(
             bound, inputs, layers, first, target, labels=labels, needs=needs, speed=speed
         )
         here = {*LAYER, *ONE_IMAGE} - set(WHOLE) if isinstance(first, Rerun) else set(LAYER)
+        here.add("note")
         for number, one in enumerate(chosen):
             if set(one.needs) <= here:
                 by_method[number] = one.maps(evidence, len(layers), options)

@@ -22,7 +22,7 @@ from seewhy.layers import LayerSpec
 from seewhy.models.load import LoadedModel, preprocess_of
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
-from seewhy.targets import predictions, probability_of
+from seewhy.targets import Similarity, predictions, probability_of
 from seewhy.version import __version__
 
 ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -251,7 +251,7 @@ class Explainer:
                             label=target.describe(self.labels),
                             score=float(made.scores[i, t]),
                             probability=probability_of(target, made.logits[i]),
-                            predictions=named[i],
+                            predictions=() if isinstance(target, Similarity) else named[i],
                             method=method if isinstance(method, str) else method.__name__,
                             layer=layer_name,
                             model=self.name,

@@ -448,13 +448,14 @@ def unwrap(model: Any) -> nn.Module:
             f"model is a {type(model).__name__}; a torch.nn.Module, a torch.export program or a "
             "loaded model is wanted."
         )
+    inner: nn.Module = model
     while True:
-        if "_orig_mod" in model._modules:
-            model = model._orig_mod
-        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
+        if "_orig_mod" in inner._modules:
+            inner = inner._orig_mod  # type: ignore[assignment]
+        elif isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = inner.module
         else:
-            return model
+            return inner
 
 
 def modules_of(model: nn.Module) -> list[nn.Module]:
