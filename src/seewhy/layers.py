@@ -307,6 +307,8 @@ def _candidates(
     """
     placed = dict(_placed(calls, inputs))
     sizes = _sizes(calls, inputs)
+    # A map of scores may be the sum of others, as in FCN: all of them are.
+    dense = any(not one.name and len(one.shape or ()) == inputs.ndim for one in calls)
     weights_behind = False
     unplaced: Call | None = None
     summing: list[str] = []
@@ -331,7 +333,7 @@ def _candidates(
             taken = find_grid(call.entered, inputs.shape, None, sizes)
             if taken is not None and taken.form == "tokens":
                 summing.append(call.name)
-        if _has_own_weights(call.module) and not class_scores:  # scores may be sums of others
+        if _has_own_weights(call.module) and not (dense and class_scores):
             weights_behind = True
             if grid is None and call.shape is not None and len(call.shape) == 3:
                 unplaced = call
