@@ -245,7 +245,9 @@ def table() -> dict[str, dict[str, str]]:
 
 def footnotes() -> dict[str, str]:
     """What errors say for each word that a cell may hold."""
-    return dict(re.findall(r"^- \*\*(.+?)\*\*: the error says\s`(.+?)`", PAGE.read_text("utf-8"), re.M))
+    return dict(
+        re.findall(r"^- \*\*(.+?)\*\*: the error says\s`(.+?)`", PAGE.read_text("utf-8"), re.M)
+    )
 
 
 def test_the_table_has_every_environment_and_kind_of_method() -> None:
