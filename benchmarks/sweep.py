@@ -154,7 +154,8 @@ def _earlier(
     last = max(
         i for i, one in enumerate(layers) if one.name.split("#")[0].split("[")[0] == proposed
     )
-    before = [one for one in layers[:last] if one.form == layers[last].form]
+    kind = (layers[last].form, layers[last].extra)
+    before = [one for one in layers[:last] if (one.form, one.extra) == kind]
     alike = [one for one in before if one.shape[1:] == size][:1]
     more = [one for one in before if math.prod(one.shape[1:]) > math.prod(size)]
     if layers[last].form != "tokens" and more:
@@ -466,7 +467,7 @@ def table(rows: list[Found]) -> str:
         lines += [f"| {one.family}: `{one.model}` | {'; '.join(one.wrong)} |" for one in failures]
         lines.append("")
     lines += [
-        "| family | network | M | picture | layer | map | form | tail alone | right |",
+        "| family | network | M | picture | layer | map | form | tail alone | seen at |",
         "|---|---|---:|---|---|---|---|---|---|",
     ]
     for one in sorted(rows, key=lambda one: (one.family, one.parameters)):
@@ -474,7 +475,7 @@ def table(rows: list[Found]) -> str:
         lines.append(
             f"| {one.family} | `{one.model}` | {one.parameters / 1e6:.1f} | {_by(one.picture)} | "
             f"`{one.layer}` | {_by(one.map)} | {form} | {'yes' if one.exact else 'no'} | "
-            f"{'no' if one.wrong else 'yes'} |"
+            f"{'not right' if one.wrong else f'`{one.mixed}`' if one.mixed else 'there'} |"
         )
     return "\n".join(lines)
 

@@ -180,7 +180,7 @@ def test_an_explanation_says_that_it_is_of_attention(inputs: Tensor) -> None:
     assert (why.layer, tuple(why.map.shape)) == ("attention", (4, 6))
 
 
-def test_vit_recipro_cam_is_gaussian_recipro_cam_at_the_last_blocks_first_norm(
+def test_vit_recipro_cam_is_gaussian_recipro_cam_at_the_proposed_layer(
     inputs: Tensor,
 ) -> None:
     """Of what goes around it, a head that reads the class token reads the class token alone."""
@@ -197,7 +197,7 @@ def test_vit_recipro_cam_is_gaussian_recipro_cam_at_the_last_blocks_first_norm(
             return float(model.forward_head(model.norm(x + last.mlp(last.norm2(x))))[0, 3])
 
         wanted = reference.vit_recipro_cam(stream[0], last.norm1(stream)[0], (4, 6), score)
-    found = seewhy.attribute(model, image, 3, method="recipro-cam-gaussian", layer="blocks.2.norm1")
+    found = seewhy.attribute(model, image, 3, method="recipro-cam-gaussian")
     torch.testing.assert_close(found[0], wanted)
     # Not so before the norm, where a share of a token is as much as all of it.
     before = seewhy.attribute(model, image, 3, method="recipro-cam-gaussian", layer="blocks.1")

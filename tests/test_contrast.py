@@ -18,19 +18,19 @@ import seewhy
 from seewhy import LoadedModel, Preprocess
 from seewhy.metrics.localisation import energy_pointing, pointing_game
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def contrast() -> Iterator[ModuleType]:
-    """examples/contrast.py, which is no part of the package and imports its neighbour."""
+    """benchmarks/contrast.py, which is no part of the package and imports its neighbours."""
     known = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(EXAMPLES)
+        patch.syspath_prepend(BENCHMARKS)
         import contrast as module
 
         yield module
-    for name in {"contrast", "cat_dog"} - known:
+    for name in {"contrast", "cat_dog", "page"} - known:
         sys.modules.pop(name, None)
 
 

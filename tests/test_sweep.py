@@ -115,7 +115,7 @@ def test_what_cannot_be_done_is_a_line_with_its_reason(sweep: ModuleType) -> Non
 
 
 def test_the_page_says_what_was_found(sweep: ModuleType) -> None:
-    before, rest = sweep.PAGE.read_text("utf-8").split(sweep.START)
+    _, rest = sweep.PAGE.read_text("utf-8").split(sweep.START)
     assert rest.split(sweep.END)[0].strip() == sweep.table(sweep.read_found()).strip(), (
         "run: python benchmarks/sweep.py --page"
     )

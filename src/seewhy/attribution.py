@@ -158,6 +158,7 @@ def run(
             bound, inputs, layers, first, target, labels=labels, needs=needs, speed=speed
         )
         here = {*LAYER, *ONE_IMAGE} - set(WHOLE) if isinstance(first, Rerun) else set(LAYER)
+        here.add("note")
         for number, one in enumerate(chosen):
             if set(one.needs) <= here:
                 by_method[number] = one.maps(evidence, len(layers), options)
@@ -187,8 +188,7 @@ def run(
 def _layers(bound: Bound, inputs: Tensor, layer: LayerSpec | None) -> list[Layer]:
     if layer is None:
         return [propose_layer(bound.image(0), inputs[:1]).layer]
-    found = find_layers(bound.module, layer)
-    return beside_maps(bound.image(0), inputs[:1], found) if inputs.ndim == 5 else found
+    return beside_maps(bound.image(0), inputs[:1], find_layers(bound.module, layer))
 
 
 @dataclass(frozen=True)

@@ -255,7 +255,8 @@ class Evidence:
             seeing = _seeing(rule)
             gradients, _ = self._differentiated(inputs, seeing)
         if isinstance(seeing, ReluRule):
-            self.notes = seeing.warnings
+            for said in seeing.warnings:
+                self._note(said)
         return gradients
 
     def _input_scores(self, inputs: Tensor) -> Tensor:
@@ -321,7 +322,8 @@ class Evidence:
         return path.grid.of(relevance[:, :, None])[:, 0]
 
     def _note(self, said: str) -> None:
-        self.notes = (*self.notes, said)
+        if said not in self.notes:
+            self.notes = (*self.notes, said)
 
     def _full_gradients(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Gradients of each row's own score, and what each bias adds to it at its positions.
@@ -342,7 +344,7 @@ class Evidence:
         if not gap[worst] <= 0:
             flat = [target for some in self.targets.targets for target in some]
             target = flat[worst % len(flat)].describe(self._labels)
-            self.notes = (
+            self._note(
                 f"for '{target}' the parts of the input and of the biases add up to "
                 f"{float(found[worst]):.4g} where the score is {float(scores[worst]):.4g}: the map "
                 "leaves something out. full-grad is whole for scores of networks of convolutions, "
@@ -367,7 +369,9 @@ class Evidence:
     def of_image(self, image: int, layer: int, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """The evidence called `names` for one image; it ends with the block."""
         targets = self.targets.targets[image]
-        found: dict[str, Any] = {"scores": self.scores[image], "image": self.inputs[image]}
+        found: dict[str, Any] = {
+            "scores": self.scores[image], "image": self.inputs[image], "note": self._note
+        }  # fmt: skip
         model = self._model.image(image)
         if "forward" in names:
             found["forward"] = self._versions(model, targets)
@@ -391,7 +395,8 @@ class Evidence:
             if "without_channels" in names:
                 found["without_channels"] = self._without_channels(tail, targets)
             yield {name: found[name] for name in names}
-            self.notes = tail.warnings
+            for said in tail.warnings:
+                self._note(said)
 
     def _rerun(self, tail: Rerun, targets: Sequence[Target]) -> Callable[..., Tensor]:
         """Scores of versions of the layer's activations; only the tail computes."""
