@@ -86,7 +86,7 @@ def compare(
         layer: one, a wildcard, or a list.
         options: as `Explainer` takes them.
     """
-    models = list(model) if isinstance(model, (list, tuple)) else [model]
+    models: list[Any] = list(model) if isinstance(model, (list, tuple)) else [model]
     target = tuple(target) if isinstance(target, list) else target
     explainers = [Explainer(one, method=method, layer=layer, **options) for one in models]
     by_model = [list(explainer.many([image], target)) for explainer in explainers]

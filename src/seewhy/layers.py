@@ -355,7 +355,8 @@ def _placed(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
     sizes = _sizes(calls, inputs)
     found = []
     for call in calls:
-        if call.name and call.floating and call.shape is not None:
+        steps = isinstance(call.module, nn.RNNBase)  # of a sequence, and not tokens of a picture
+        if call.name and call.floating and call.shape is not None and not steps:
             grid = find_grid(call.shape, inputs.shape, call.module, sizes)
             if grid is not None and math.prod(grid.size) > 1:
                 found.append((call, grid))

@@ -370,7 +370,7 @@ TrustPickle = Annotated[
     typer.Option(
         "--trust-pickle",
         metavar="",
-        help="Load a whole model (pickled, .pt2, TorchScript). Runs code from it: only if you trust it.",
+        help="Load a whole model or program. Runs code from the file: only if you trust it.",
         rich_help_panel=_LOADING,
     ),
 ]

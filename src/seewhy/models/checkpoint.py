@@ -249,10 +249,14 @@ def _load_exported(path: Path) -> object:
     return torch.export.load(path)
 
 
+def _load_scripted(path: Path) -> object:
+    return torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+
+
 # What tells an archive with a program from one with weights, what to call it, how to read it.
 _PROGRAMS: tuple[tuple[str, str, Callable[[Path], object]], ...] = (
     ("archive_format", "torch.export", _load_exported),
-    ("constants.pkl", "TorchScript", lambda path: torch.jit.load(path, map_location="cpu")),
+    ("constants.pkl", "TorchScript", _load_scripted),
 )
 
 

@@ -143,10 +143,9 @@ def load_model(
 
 
 def preprocess_of(module: nn.Module) -> Preprocess:
-    """The preprocessing for a bare module: timm's, if it is a timm model, else ImageNet's usual
-    (in the size that an exported program was made for).
+    """The preprocessing for a bare module: timm's, if it is a timm model, else ImageNet's usual.
 
-    `source` says which.
+    `source` says which. An exported program's is in the size that it was exported for.
     """
     return _preprocess_carried(unwrap(module))[0]
 

@@ -423,13 +423,16 @@ def unwrap(model: Any) -> nn.Module:
             f"model is a {type(model).__name__}; a torch.nn.Module, a torch.export program or a "
             "loaded model is wanted."
         )
+    module: nn.Module = model
     while True:
-        if "_orig_mod" in model._modules:
-            model = model._orig_mod
-        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
+        if "_orig_mod" in module._modules:
+            inside = module._modules["_orig_mod"]
+        elif isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inside = module.module
         else:
-            return model
+            return module
+        assert inside is not None
+        module = inside
 
 
 def modules_of(model: nn.Module) -> list[nn.Module]:
@@ -501,7 +504,9 @@ def _eval_state(module: nn.Module) -> dict[str, Any]:
 
 
 def _runs_on_cudnn(module: nn.Module) -> bool:
-    return any(parameter.is_cuda for parameter in module._parameters.values() if parameter is not None)
+    return any(
+        parameter.is_cuda for parameter in module._parameters.values() if parameter is not None
+    )
 
 
 def _set(module: nn.Module, state: dict[str, Any]) -> None:
