@@ -14,6 +14,7 @@ from rich.progress import track
 
 import seewhy
 from seewhy.comparison import Comparison
+from seewhy.errors import MethodError
 
 FEWER = {
     "rise": {"masks": 500},
@@ -35,7 +36,10 @@ def main() -> None:
     rows = []
     for method in track(seewhy.METHODS, description="methods"):
         explainer = seewhy.Explainer(model, method=method, **FEWER.get(method, {}))
-        rows.append(tuple(explainer.many([given.picture], targets)))
+        try:
+            rows.append(tuple(explainer.many([given.picture], targets)))
+        except MethodError as error:  # not defined for this network
+            print(f"{method} is left out: {error}")
     titles = tuple(row[0].method for row in rows)
     columns = tuple(explanation.label for explanation in rows[0])
     Comparison(tuple(rows), titles, columns).save(given.out)

@@ -12,9 +12,9 @@ alone, so both learn from seewhy's demo network, which knows ImageNet:
   Each of its patch tokens learns to say what the demo network's last stage holds at that place,
   and its class token what the demo network makes of the whole, cat or dog and 1000 classes.
 
-Half of what they see is mixed from two pictures (CutMix, Yun 2019, as DeiT is trained). On whole
-pictures alone they are soon so sure that in a picture of both animals the one they have settled
-for can go half away without a change of the score: then no map means anything.
+Every other batch is mixed from two pictures (CutMix, Yun 2019, as DeiT is trained). On whole
+pictures alone the hybrid is soon so sure that, shown a cat and a dog, it settles for one of them,
+and its score hardly changes when the other is gone.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 import seewhy
 from seewhy.errors import LayerError, MethodError, ModelError, TargetError
+from seewhy.evidence import ATTENTION
 from seewhy.methods import METHODS
 from seewhy.targets import ClassScore, Contrast, Finer, Probability, Several
 
@@ -29,6 +31,53 @@ def network(seed: int = 3, classes: int = 6) -> nn.Sequential:
             fc=nn.Linear(10, classes),
         )
     ).eval()
+
+
+class Block(nn.Module):
+    """A transformer block, of tokens without a class token."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = nn.MultiheadAttention(width, 2, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm1(x)
+        x = x + self.attention(y, y, y, need_weights=False)[0]
+        return x + self.mlp(self.norm2(x))
+
+
+class Mean(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
+def attentive(seed: int = 3, classes: int = 6) -> nn.Sequential:
+    """The same for methods that look at attention: a token for each position."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        OrderedDict(
+            conv1=nn.Conv2d(3, 8, 3, padding=1),
+            norm=nn.BatchNorm2d(8),
+            relu1=nn.ReLU(inplace=True),
+            flatten=nn.Flatten(2),
+            tokens=Tokens(),
+            blocks=nn.Sequential(Block(8), Block(8)),
+            pool=Mean(),
+            fc=nn.Linear(8, classes),
+        )
+    ).eval()
+
+
+class Tokens(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mT
+
+
+def network_for(method: str) -> nn.Sequential:
+    needs = inspect.signature(METHODS[method]).parameters
+    return attentive() if set(needs) & set(ATTENTION) else network()
 
 
 # What suits an image of 9 × 7 pixels and a test's patience.
@@ -75,7 +124,7 @@ def state_of(model: nn.Module) -> list[object]:
 def test_every_method_gives_the_model_back_exactly_as_it_was(
     method: str, succeeds: bool, inputs: Tensor
 ) -> None:
-    model = network()
+    model = network_for(method)
     model.fc.weight.requires_grad_(False)
     model(inputs).sum().backward()  # gradients of the caller's
     model.train()
@@ -108,13 +157,13 @@ def test_every_method_gives_the_model_back_exactly_as_it_was(
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_takes_a_finer_target(method: str, inputs: Tensor) -> None:
-    model, options = network(), OPTIONS.get(method, {})
+    model, options = network_for(method), OPTIONS.get(method, {})
     plain = seewhy.attribute(model, inputs, 1, method=method, **options)
     with_nothing = seewhy.attribute(model, inputs, Finer(1, gamma=0), method=method, **options)
     torch.testing.assert_close(with_nothing, plain)
     maps = seewhy.attribute(model, inputs, "finer:1", method=method, **options)
     assert maps.isfinite().all()
-    of_no_class = ("eigen-cam", "kpca-cam", "fem")
+    of_no_class = ("eigen-cam", "kpca-cam", "fem", "attention-rollout")
     assert method in of_no_class or not torch.allclose(maps, plain)
 
 
@@ -149,7 +198,7 @@ def test_finer_score_cam_weighs_by_the_difference_of_probabilities(inputs: Tenso
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_batch_gives_what_each_image_gives_alone(method: str, inputs: Tensor) -> None:
-    model = network()
+    model = network_for(method)
     options = OPTIONS.get(method, {})
     together = seewhy.attribute(model, inputs, [0, 1, 2, 3], method=method, **options)
     for i in range(4):
@@ -159,7 +208,7 @@ def test_a_batch_gives_what_each_image_gives_alone(method: str, inputs: Tensor) 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_several_targets_give_what_each_gives_alone(method: str, inputs: Tensor) -> None:
-    model = network()
+    model = network_for(method)
     options = OPTIONS.get(method, {})
     together = seewhy.attribute(model, inputs, (0, 4, 2), method=method, **options)
     assert together.shape == (4, 3, 9, 7)
@@ -512,8 +561,9 @@ def test_every_method_on_an_accelerator(device: str, inputs: Tensor) -> None:
         pytest.skip(f"no {device} device here")
     for method in METHODS:
         options = OPTIONS.get(method, {})
-        wanted = seewhy.attribute(network(), inputs, (1, 2), method=method, **options)
-        got = seewhy.attribute(network().to(device), inputs, (1, 2), method=method, **options)
+        model = network_for(method)
+        wanted = seewhy.attribute(model, inputs, (1, 2), method=method, **options)
+        got = seewhy.attribute(model.to(device), inputs, (1, 2), method=method, **options)
         assert got.device.type == device
         torch.testing.assert_close(got.cpu(), wanted, rtol=1e-3, atol=1e-5)
 

@@ -18,19 +18,19 @@ import seewhy
 from seewhy import LoadedModel, Preprocess
 from seewhy.metrics.localisation import energy_pointing, pointing_game
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def contrast() -> Iterator[ModuleType]:
-    """examples/contrast.py, which is no part of the package and imports its neighbour."""
+    """benchmarks/contrast.py, which is no part of the package and imports its neighbours."""
     known = set(sys.modules)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(EXAMPLES)
+        patch.syspath_prepend(BENCHMARKS)
         import contrast as module
 
         yield module
-    for name in {"contrast", "cat_dog"} - known:
+    for name in {"contrast", "cat_dog", "page"} - known:
         sys.modules.pop(name, None)
 
 
@@ -227,7 +227,8 @@ def test_cat_and_dog_fall_on_their_own_half_in_a_cnn(
     model = seewhy.load_model("demo-cat-dog")
     found = contrast.measure(model, contrast.known_pairs(model, animals, 4), method)
     assert found.maps == 32
-    assert found.energy > 0.75
+    assert found.energy > 0.65
+    assert found.brighter > 0.9
     assert found.pointing > 0.85
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -27,6 +29,7 @@ from seewhy.metrics.accumulate import PerImage
 from seewhy.metrics.table import METRICS, PLACED, find_metric
 
 sys.path.insert(0, str(Path(__file__).parent / "cli"))
+from reference import localisation as reference
 from tiny_networks import Colours
 
 SIDE = 32
@@ -178,7 +181,7 @@ def test_differences_are_paired_and_to_the_first_method(data: Dataset) -> None:
 
 @pytest.mark.parametrize("method", ["grad-cam", "eigen-cam", "occlusion", "saliency", perfect])
 def test_every_metric_takes_every_kind_of_method(data: Dataset, method: Any) -> None:
-    metrics = list(METRICS)
+    metrics = [name for name, metric in METRICS.items() if metric.needs != "collage"]
     found = run(
         data, methods=[method], metrics=metrics, limit=3, metric_options=QUICK,
     )  # fmt: skip
@@ -249,7 +252,7 @@ def test_a_run_that_was_interrupted_goes_on_without_losing_or_repeating(
     assert rows.read_bytes() == before
     assert once_more.results == found.results
     # One black picture to count the classes, and those drawn once more: logits and two methods.
-    assert counted.pictures == 1 + 2 * len(found.extremes())
+    assert counted.pictures == 1 + 2 * len(found.extremes(4))
 
 
 class Counted(Colours):
@@ -403,6 +406,65 @@ def test_the_threshold_of_a_picture_is_chosen_on_others(data: Dataset) -> None:
         assert found.values["grad-cam", "max-box-accuracy"][id_] == hit
 
 
+def test_the_pixels_of_all_pictures_are_pooled(data: Dataset, tmp_path: Path) -> None:
+    """PxAP by the paper's equations, and each picture with as much weight whatever its size."""
+    Image.fromarray(patch("red", (4, 4, 24, 24))).resize((2 * SIDE, 2 * SIDE), 0).save(
+        data.records[0].image
+    )
+    mask = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+    mask[8:48, 8:48] = 1
+    Image.fromarray(mask).save(data.records[0].image.parent.parent / "masks" / "0.png")
+    data = read_dataset(_without_sizes(tmp_path / "data" / "annotations.json"))
+    found = run(data, methods=["grad-cam", "layer-cam"], metrics=["pxap"], out=tmp_path / "out")
+    maps, regions = [], []
+    for record in data.records[:5]:
+        why = seewhy.explain(
+            Colours().eval(), str(record.image), NAMES.index(record.labels[0]), preprocess=LIGHT
+        )
+        # The others' pixels four times, so that they weigh as much as the large picture's.
+        times = 4 if why.heatmap.shape == (SIDE, SIDE) else 1
+        maps += [reference.scaled(why.heatmap)] * times
+        regions += [record.mask(record.labels[0])] * times
+    edges = [place / 100 for place in range(101)]
+    result = found.result("grad-cam", "pxap")
+    wanted = reference.pixel_average_precision(maps, regions, edges)
+    assert result["mean"] == pytest.approx(wanted, abs=1e-5)
+    own = found.values["grad-cam", "pxap"]
+    assert result["n"] == len(own) == 5
+    assert result["mean"] != pytest.approx(float(own.mean()), abs=1e-3)
+    assert result["low"] < result["mean"] < result["high"]
+    (gap,) = (
+        one["mean"] for one in found.differences
+        if (one["method"], one["subset"], one["to"]) == ("layer-cam", "all", "grad-cam")
+    )  # fmt: skip
+    assert gap == pytest.approx(found.result("layer-cam", "pxap")["mean"] - result["mean"])
+
+
+def _without_sizes(path: Path) -> Path:
+    entries = json.loads(path.read_text())
+    for one in entries:
+        del one["size"]
+    entries[0]["boxes"] = [[8, 8, 48, 48]]
+    path.write_text(json.dumps(entries))
+    return path
+
+
+def test_a_test_ends_in_a_verdict(data: Dataset) -> None:
+    def edges(inputs: torch.Tensor) -> torch.Tensor:
+        return inputs.std(1)
+
+    found = run(
+        data, methods=["grad-cam", edges], metrics=["sanity-cascading", "energy"],
+        metric_options={"sanity-cascading": {"stages": 2, "fresh": "normal"}},
+    )  # fmt: skip
+    result = found.result("edges", "sanity-cascading")
+    assert (result["mean"], result["verdict"]) == (pytest.approx(1), "fails")
+    assert "verdict" not in found.result("edges", "energy")
+    rows = list(csv.DictReader(io.StringIO(found.table())))
+    assert {row["verdict"] for row in rows if row["metric"] == "energy"} == {""}
+    assert "fails" in {row["verdict"] for row in rows if row["method"] == "edges"}
+
+
 def test_options_are_checked_and_written_beside_the_figures(data: Dataset) -> None:
     with pytest.raises(MetricError, match="has no option nothing; it has tolerance"):
         run(data, metrics=["pointing"], metric_options={"pointing": {"nothing": 1}})
@@ -438,7 +500,7 @@ def test_every_metric_has_its_entry() -> None:
         assert metric.says
         assert metric.source
         assert not metric.says.endswith(".")
-        assert bool(metric.baselines) or metric.needs not in (*PLACED, "score"), name
+        assert bool(metric.baselines) or metric.needs not in (*PLACED, "collage", "score"), name
 
 
 def test_what_is_measured_by_default_is_what_the_data_allows(data: Dataset, tmp_path: Path) -> None:
@@ -478,7 +540,19 @@ def test_rows_as_parquet(data: Dataset, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     run(data, metrics=["energy"], out=tmp_path / "out")
     table = parquet.read_table(tmp_path / "out" / "rows.parquet")
-    assert set(table.column_names) == {"record", "label", "method", "metric", "value"}
+    assert {one.name: str(one.type) for one in table.schema} == {
+        "record": "string", "label": "string", "method": "string", "metric": "string",
+        "value": "double",
+    }  # fmt: skip
+    kept = {
+        (row.record, row.target, row.method, metric): value
+        for row in read_results(tmp_path / "out" / "rows.jsonl").rows if row.method
+        for metric, value in row.values["metrics"].items()
+    }  # fmt: skip
+    assert len(kept) == 5 * 3  # the method and two baselines
+    there = {(r["record"], r["label"], r["method"], r["metric"]): r["value"]
+             for r in table.to_pylist()}  # fmt: skip
+    assert there == kept
 
 
 def test_on_photographs(shared_data: Path) -> None:
@@ -493,3 +567,15 @@ def test_on_photographs(shared_data: Path) -> None:
     assert (
         found.result("grad-cam", "energy")["mean"] > found.result("whole image", "energy")["mean"]
     )
+
+
+def test_the_papers_sanity_result(shared_data: Path) -> None:
+    """Adebayo 2018: Grad-CAM depends on what the model has learned, guided backpropagation not."""
+    model = pytest.importorskip("timm") and seewhy.load_model("demo")
+    found = evaluate(
+        model, read_dataset(shared_data / "ilsvrc_val"), methods=["grad-cam", "guided-backprop"],
+        limit=6, metrics=["sanity-cascading"],
+    )  # fmt: skip
+    assert found.result("grad-cam", "sanity-cascading")["verdict"] == "passes"
+    assert found.result("guided-backprop", "sanity-cascading")["verdict"] == "fails"
+    assert found.result("guided-backprop", "sanity-cascading")["mean"] > 0.9

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision_layers import TORCHVISION
 
+import seewhy
 from seewhy.errors import LayerError
 from seewhy.layers import find_layers, list_layers, propose_layer
 
@@ -69,13 +70,20 @@ def test_swins_own_permutation_to_channels_first_is_proposed() -> None:
     assert str(propose_layer(build("swin_t"), inputs).layer) == "permute"
 
 
-def test_a_class_token_leaves_the_block_before_the_last() -> None:
-    """Of what the last block gives, only the class token is read: the others have no gradient."""
+def test_a_class_token_leaves_what_the_last_block_reads() -> None:
+    """Of what the last block gives, only the class token is read: the others have no gradient.
+
+    And of what it takes in, they are read through its normalisation alone, whose output it is.
+    """
     models = pytest.importorskip("torchvision.models")
     model = models.VisionTransformer(32, 8, 3, 2, 16, 32, num_classes=5)
     nn.init.normal_(model.heads.head.weight)
     proposal = propose_layer(model, torch.randn(1, 3, 32, 32))
-    assert str(proposal.layer) == "encoder.layers.encoder_layer_1"
+    assert str(proposal.layer) == "encoder.layers.encoder_layer_2.ln_1"
+    raw = "encoder.layers.encoder_layer_1"
+    maps = seewhy.attribute(model, torch.randn(1, 3, 32, 32), layer=raw, method="layer-cam")
+    blind = seewhy.attribute(model, torch.randn(1, 3, 32, 32), layer=raw, method="hires-cam")
+    assert float(blind.abs().max()) < 1e-4 * float(maps.max())
     assert "16 channels of 4×4, 1 class or register token set aside" in proposal.reason
     assert "'encoder.layers.encoder_layer_2' gives" in proposal.reason
 
@@ -106,6 +114,143 @@ def test_tokens_that_do_not_lie_on_the_picture_are_not_passed_over() -> None:
         propose_layer(Shuffled(), torch.randn(1, 3, 8, 8))
 
 
+class Attention(nn.Module):
+    """Self-attention in which the weights of one position on another pass through a module."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.weights = nn.Softmax(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = self.qkv(x).chunk(3, -1)
+        return x + self.weights(query @ key.mT)[:, None].squeeze(1) @ value
+
+
+class TwoWays(nn.Module):
+    """Hands a map and a class token from part to part, as PiT does; the token alone is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, 4)
+        self.token = nn.Parameter(torch.randn(1, 1, 6))
+        self.first, self.last = Together(), Together()
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps, token = self.first(self.patches(x), self.token.expand(len(x), -1, -1))
+        _, token = self.last(maps, token)
+        return self.head(token[:, 0])
+
+
+class Together(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(Attention(6), Attention(6))
+
+    def forward(self, maps: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.blocks(torch.cat([token, maps.flatten(2).mT], 1))
+        return tokens[:, 1:].mT.reshape(maps.shape), tokens[:, :1]
+
+
+def test_a_map_handed_on_beside_the_class_token_is_left_when_it_is_not_read() -> None:
+    """The last part's map goes nowhere; its last block's input is what the token still sees."""
+    torch.manual_seed(0)
+    proposal = propose_layer(TwoWays(), torch.randn(1, 3, 32, 24))
+    assert str(proposal.layer) == "last.blocks.0"
+    assert "6 channels of 8×6, 1 class or register token set aside" in proposal.reason
+
+
+def test_a_map_on_the_way_to_another_output_alone_is_not_the_scores() -> None:
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.main, self.beside = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 3)
+            self.head = nn.Linear(4, 5)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            maps = self.main(x)
+            return {"logits": self.head(maps.mean((2, 3))), "depth": self.beside(maps)}
+
+    assert str(propose_layer(Auxiliary(), torch.randn(1, 3, 8, 8)).layer) == "main"
+
+
+def test_the_matrices_of_an_attention_are_not_listed() -> None:
+    class Windowless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 24, 4, 4)
+            self.attention = Matrices()
+            self.head = nn.Linear(24, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.attention(self.patches(x)).mean((2, 3)))
+
+    class Matrices(nn.Module):
+        """(batch, heads, positions, positions) and (batch, heads, channels, positions) inside."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weights, self.kernel = nn.Softmax(-1), nn.ReLU()
+
+        def forward(self, maps: Tensor) -> Tensor:
+            rows = maps.flatten(2).unflatten(1, (2, 12))
+            mixed = self.kernel(rows) @ self.weights(rows.mT @ rows)
+            return mixed.flatten(1, 2).reshape(maps.shape)
+
+    rows = list_layers(Windowless(), torch.randn(1, 3, 32, 32))
+    assert [(row.name, row.shape) for row in rows] == [
+        ("patches", (24, 8, 8)),
+        ("attention", (24, 8, 8)),
+    ]
+
+
+class Unroll(nn.Module):
+    """Puts the tokens of each 4×4 window so that two poolings of 2×2 are maxima a count apart."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.unflatten(1, (2, 2, 2, 3, 2, 2))  # rows and columns: window, half, quarter
+        return x.permute(0, 2, 5, 3, 6, 1, 4, 7).flatten(1, 6)
+
+
+class Unrolled(nn.Module):
+    """As Hiera: reordered once, pooled twice, then in the picture's order again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 6, 4, 4)
+        self.before = nn.Linear(6, 6)
+        self.unroll = Unroll()
+        self.first, self.second, self.third = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 6)
+        self.head = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(self.unroll(self.before(self.patches(x).flatten(2).mT)))
+        x = self.second(x.unflatten(1, (4, -1)).amax(1))
+        x = self.third(x.unflatten(1, (4, -1)).amax(1))
+        return self.head(x.mean(1))
+
+
+def test_tokens_in_another_order_are_refused_until_they_are_back_in_the_pictures() -> None:
+    torch.manual_seed(0)
+    model, picture = Unrolled(), torch.randn(1, 3, 32, 48)
+    names = [row.name for row in list_layers(model, picture)]
+    assert names == ["patches", "before", "third"]
+    assert str(propose_layer(model, picture).layer) == "third"
+    for name in ("unroll", "first", "second"):
+        with pytest.raises(LayerError, match="in another order than the picture's"):
+            seewhy.attribute(model, picture, layer=name)
+    for name in ("before", "third"):
+        seewhy.attribute(model, picture, layer=name)
+
+
+def test_a_layer_is_listed_with_its_form() -> None:
+    rows = list_layers(TwoWays(), torch.randn(1, 3, 32, 24))
+    forms = {row.name: (row.form, row.extra, row.shape) for row in rows}
+    assert forms["patches"] == ("channels first", 0, (6, 8, 6))
+    assert forms["last.blocks.0"] == ("tokens", 1, (6, 8, 6))
+
+
 def test_maps_with_channels_last_are_proposed_as_they_lie() -> None:
     timm = pytest.importorskip("timm")
     model = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False)
@@ -127,6 +272,14 @@ def proposed(model: nn.Module, size: int = 8) -> str:
 
 def test_a_class_score_map_is_not_proposed() -> None:
     model = network(conv=nn.Conv2d(3, 6, 3), relu=nn.ReLU(), scores=nn.Conv2d(6, 4, 1), **HEAD)
+    assert proposed(model) == "relu"
+
+
+def test_a_segmentations_map_of_scores_is_not_proposed() -> None:
+    model = network(
+        conv=nn.Conv2d(3, 6, 3), relu=nn.ReLU(), scores=nn.Conv2d(6, 4, 1),
+        up=nn.Upsample(scale_factor=2),
+    )  # fmt: skip
     assert proposed(model) == "relu"
 
 

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 import seewhy
 from seewhy.errors import MethodError
-from seewhy.methods import METHODS
+from seewhy.methods import METHODS, attention
 
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 POOLS = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
 SIZES = {1: (96,), 2: (24, 24), 3: (16, 16, 16)}
 EVENT = {1: 12, 2: 6, 3: 5}  # a side of what is to be found
 
+ATTENTION = sorted(n for n, f in METHODS.items() if f.__module__ == attention.__name__)
+OTHERS = sorted(set(METHODS) - set(ATTENTION))
 CLASS_FREE = ("eigen-cam", "fem", "kpca-cam")
 OPTIONS: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 2},
@@ -91,7 +93,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", OTHERS)
 def test_every_method_finds_what_was_drawn(name: str, dimensions: int) -> None:
     model = finder(dimensions)
     batch = torch.stack([drawn(dimensions, [(place, 1)], 7) for place in PLACES[dimensions]])
@@ -111,8 +113,44 @@ def test_every_method_finds_what_was_drawn(name: str, dimensions: int) -> None:
         assert all(found)
 
 
+class Attentive(nn.Module):
+    """Tokens of two pixels a side look at the bright ones; class 0 is how bright those are."""
+
+    def __init__(self, dimensions: int) -> None:
+        super().__init__()
+        self.patches = CONVOLUTIONS[dimensions](1, 2, 2, stride=2)
+        self.attention = nn.MultiheadAttention(2, 1, batch_first=True)
+        self.head = nn.Linear(2, 2)
+        query, key, value = [[0.0, 1], [0, 0]], [[6.0, 0], [0, 0]], [[1.0, 0], [0, 0]]
+        with torch.no_grad():
+            self.patches.weight.zero_()[0] += 1 / 2**dimensions  # (brightness, 1)
+            self.patches.bias.copy_(torch.tensor([0.0, 1]))
+            self.attention.in_proj_weight.copy_(torch.tensor(query + key + value))
+            self.attention.in_proj_bias.zero_()
+            self.attention.out_proj.weight.copy_(torch.eye(2))
+            self.attention.out_proj.bias.zero_()
+            self.head.weight.copy_(torch.tensor([[1.0, 0], [-1, 0]]))
+            self.head.bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(x).flatten(2).mT
+        tokens = tokens + self.attention(tokens, tokens, tokens)[0]
+        return self.head(tokens.mean(1))
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("name", ATTENTION)
+def test_every_method_of_attention_finds_what_was_drawn(name: str, dimensions: int) -> None:
+    model = Attentive(dimensions).eval()
+    batch = torch.stack([drawn(dimensions, [(place, 1)], 7) for place in PLACES[dimensions]])
+    maps = seewhy.attribute(model, batch, 0, method=name)
+    assert maps.shape[1:] == tuple(side // 2 for side in SIZES[dimensions])
+    for one, place in zip(maps, PLACES[dimensions], strict=True):
+        assert strongest_is_inside(one, dimensions, place)
+
+
 @pytest.mark.parametrize("dimensions", [1, 3])
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {*CLASS_FREE, "deconvnet"}))
+@pytest.mark.parametrize("name", sorted(set(OTHERS) - {*CLASS_FREE, "deconvnet"}))
 def test_each_class_is_found_where_it_is(name: str, dimensions: int) -> None:
     first, second = PLACES[dimensions]
     both = drawn(dimensions, [(first, 1), (second, -1)])
@@ -126,7 +164,7 @@ def test_each_class_is_found_where_it_is(name: str, dimensions: int) -> None:
 
 
 @pytest.mark.parametrize("dimensions", [1, 2])
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"recipro-cam-gaussian"}))
+@pytest.mark.parametrize("name", sorted(set(OTHERS) - {"recipro-cam-gaussian"}))
 def test_one_more_dimension_of_size_one_changes_no_map(name: str, dimensions: int) -> None:
     """A signal's map is that of a picture one pixel wide, a picture's that of a flat volume."""
     first, second = PLACES[dimensions]
@@ -165,3 +203,47 @@ def test_the_layer_is_proposed_and_layers_are_fused(dimensions: int) -> None:
 def test_a_window_that_does_not_fit_a_short_dimension_says_how_to_choose_one() -> None:
     with pytest.raises(MethodError, match="does not fit into an image of 16 × 16 × 16 pixels"):
         seewhy.attribute(finder(3), torch.zeros(1, 1, 16, 16, 16), 0, method="occlusion")
+
+
+# --- What must hold exactly -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_maps_that_share_out_the_score_add_up_to_it(dimensions: int) -> None:
+    conv = CONVOLUTIONS[dimensions]
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        conv(2, 4, 3), nn.ReLU(), conv(4, 6, 3), nn.ReLU(), POOLS[dimensions](1), nn.Flatten(),
+        nn.Linear(6, 3),
+    ).double()  # fmt: skip
+    inputs = torch.randn(2, 2, *(9, 8, 7)[:dimensions], dtype=torch.float64)
+    scores, base = model(inputs)[:, 1].detach(), model(torch.zeros_like(inputs))[:, 1].detach()
+
+    def summed(method: str, **options: Any) -> Tensor:
+        return seewhy.attribute(model, inputs, 1, method=method, **options).flatten(1).sum(1)
+
+    torch.testing.assert_close(summed("hires-cam", layer="3"), scores - model[6].bias[1].detach())
+    ig = summed("integrated-gradients", steps=400)
+    torch.testing.assert_close(ig, scores - base, rtol=0.01, atol=0.01)
+    cam = seewhy.attribute(model, inputs, 1, method="cam", layer="3")
+    hires = seewhy.attribute(model, inputs, 1, method="hires-cam", layer="3")
+    torch.testing.assert_close(cam / cam[0].numel(), hires)
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+def test_all_parts_of_full_grad_are_found(dimensions: int, monkeypatch) -> None:
+    """Else it would note that they do not add up to the score."""
+    from seewhy.evidence import Evidence
+
+    noted: list[tuple[str, ...]] = []
+    whole = Evidence._full_gradients
+
+    def kept(self: Evidence, inputs: Tensor) -> Any:
+        found = whole(self, inputs)
+        noted.append(self.notes)
+        return found
+
+    monkeypatch.setattr(Evidence, "_full_gradients", kept)
+    inputs = torch.stack([drawn(dimensions, [(place, 1)]) for place in PLACES[dimensions]])
+    seewhy.attribute(finder(dimensions), inputs, 0, method="full-grad")
+    assert noted == [()]

@@ -127,4 +127,4 @@ def test_channels_and_concepts_of_tokens() -> None:
     prepared = torch.rand(3, 224, 224)
     maps = seewhy.feature_maps(model, prepared, top=4)
     assert maps.maps.shape == (4, 14, 14)
-    assert maps.layer == "blocks.0"
+    assert maps.layer == "blocks.1.norm1"

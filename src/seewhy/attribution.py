@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import MethodError
-from seewhy.evidence import LAYER, ONE_IMAGE, PIXELS, TAIL, WHOLE, Evidence
+from seewhy.evidence import ATTENTION, LAYER, ONE_IMAGE, PIXELS, TAIL, WHOLE, Evidence
 from seewhy.layers import LayerSpec, beside_maps, find_layers, propose_layer
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
@@ -27,8 +27,11 @@ from seewhy.targets import Resolved, looks_like_probabilities
 Method = str | Callable[..., Tensor]
 """A name in METHODS, or a function whose parameters are called after what it needs."""
 
-EVIDENCE = (*LAYER, *PIXELS, *ONE_IMAGE)
+EVIDENCE = (*LAYER, *PIXELS, *ATTENTION, *ONE_IMAGE)
 """What a method may ask for, by the name of a parameter."""
+
+NO_LAYER = ("input", "attention")
+"""What stands for the layer of a method that looks at none."""
 
 
 def attribute(
@@ -89,8 +92,8 @@ class Attribution:
 
     Attributes:
         maps: for each method, for each layer, `(batch, targets, height, width)`.
-        layers: for each method, what to call each layer; one name if they were fused, `input`
-            for a method that looks at no layer.
+        layers: for each method, what to call each layer; one name if they were fused, `input` or
+            `attention` for a method that looks at no layer.
         logits: `(batch, classes)`, or `(batch,)`, detached, at least float32.
         targets: the concrete targets, for each image.
         scores: `(batch, targets)`.
@@ -131,7 +134,8 @@ def run(
         for one in chosen:
             if not one.looks_at_layer:
                 raise MethodError(
-                    f"fuse= makes one map of several layers', and {one.name} looks at the input."
+                    f"fuse= makes one map of several layers', and {one.name} looks at the "
+                    f"{one.place}."
                 )
     needs = {name for one in chosen for name in one.needs}
     bound, inputs = bind(model, inputs, picture=picture, shared=shared, output=output)
@@ -154,6 +158,7 @@ def run(
             bound, inputs, layers, first, target, labels=labels, needs=needs, speed=speed
         )
         here = {*LAYER, *ONE_IMAGE} - set(WHOLE) if isinstance(first, Rerun) else set(LAYER)
+        here.add("note")
         for number, one in enumerate(chosen):
             if set(one.needs) <= here:
                 by_method[number] = one.maps(evidence, len(layers), options)
@@ -165,7 +170,7 @@ def run(
     for number, one in enumerate(chosen):
         made = [m for m, _ in by_method[number]]
         notes = [said for _, said in by_method[number]]
-        called = [str(x) for x in layers] if one.looks_at_layer else ["input"] * len(made)
+        called = [str(x) for x in layers] if one.looks_at_layer else [one.place] * len(made)
         if fuse is not None:
             made, called = [_fused(made, fuse)], [f"{fuse} of {', '.join(called)}"]
             notes = [tuple(dict.fromkeys(said for some in notes for said in some))]
@@ -183,8 +188,7 @@ def run(
 def _layers(bound: Bound, inputs: Tensor, layer: LayerSpec | None) -> list[Layer]:
     if layer is None:
         return [propose_layer(bound.image(0), inputs[:1]).layer]
-    found = find_layers(bound.module, layer)
-    return beside_maps(bound.image(0), inputs[:1], found) if inputs.ndim == 5 else found
+    return beside_maps(bound.image(0), inputs[:1], find_layers(bound.module, layer))
 
 
 @dataclass(frozen=True)
@@ -220,9 +224,19 @@ class _Chosen:
         return cls(name, function, tuple(needs), tuple(options))
 
     @property
+    def looks_at_attention(self) -> bool:
+        """Whether it says how relevant each token is; otherwise it gives a map."""
+        return bool(set(self.needs) & set(ATTENTION))
+
+    @property
     def looks_at_layer(self) -> bool:
         """Whether its map is a layer's; otherwise it is the input's."""
         return bool(set(self.needs) & {*LAYER, *TAIL})
+
+    @property
+    def place(self) -> str:
+        """What to call the layer of a method that looks at none."""
+        return NO_LAYER[self.looks_at_attention]
 
     def maps(
         self, evidence: Evidence, layers: int, options: dict[str, Any]
@@ -255,6 +269,8 @@ class _Chosen:
         return made.detach().reshape(batch, targets, *made.shape[1:])
 
     def _checked(self, made: Any, count: int, evidence: Evidence, layer: int) -> Tensor:
+        if self.looks_at_attention:
+            return evidence.on_grid(made, count, self.name)
         sizes = [tuple(evidence.inputs.shape[2:])]
         if self.looks_at_layer:
             sizes.insert(0, tuple(evidence.activations[layer].shape[2:]))
@@ -335,6 +351,11 @@ def _warnings(
                 said.append(
                     "the gradient is zero everywhere, so the map is too: the score is saturated "
                     "or does not depend on this layer here; try another layer, or the logit"
+                )
+            elif low[i][t] == high[i][t] == 0 and method.looks_at_attention:
+                said.append(
+                    "the map is zero everywhere: no attention raises the score; try "
+                    "attention-rollout, which looks at no target"
                 )
             elif low[i][t] == high[i][t] == 0 and not method.looks_at_layer:
                 said.append(

@@ -86,6 +86,7 @@ def compare(
         layer: one, a wildcard, or a list.
         options: as `Explainer` takes them.
     """
+    # What is no sequence may be anything that Explainer takes, an exported program for one.
     models: list[Any] = list(model) if isinstance(model, (list, tuple)) else [model]
     target = tuple(target) if isinstance(target, list) else target
     explainers = [Explainer(one, method=method, layer=layer, **options) for one in models]

@@ -5,7 +5,9 @@ Three kinds. What a layer saw, for a batch: `activations`, `gradients`, `class_w
 `input_gradients`, `guided_gradients`, `deconvnet_gradients`, `full_gradients`, `input_scores`, and
 `note`, which takes what is to be said of the map (methods/backprop.py). And for one image at a
 time, what the score becomes when something is changed: `scores`, `image`, `rerun`,
-`without_channels`, `forward`, `forward_probability` (methods/perturbation.py).
+`without_channels`, `forward`, `forward_probability` (methods/perturbation.py). A fourth kind is
+what a picture's tokens look at, for a batch: `attentions`, `attention_gradients`, `tokens_read`,
+`blockwise_gradients` (methods/attention.py).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from seewhy.errors import MethodError
+from seewhy.models.attention import Attended, AttentionPath, attend, find_attention
 from seewhy.models.bias_gradients import BiasGradients
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import EXACT, ChannelsLast, Speed, many_runs
@@ -49,6 +53,7 @@ PIXELS = (
     "input_scores",
     "note",
 )
+ATTENTION = ("attentions", "attention_gradients", "tokens_read", "blockwise_gradients")
 TAIL = ("rerun", "without_channels")
 WHOLE = ("forward", "forward_probability")
 ONE_IMAGE = ("scores", "image", *TAIL, *WHOLE)
@@ -150,6 +155,14 @@ class Evidence:
             return self._input_scores
         if name == "note":
             return self._note
+        if name == "attentions":
+            return [one.repeat_interleave(targets, 0) for one in self._attended.attentions]
+        if name == "attention_gradients":
+            return self._of_attention(self._attended, Attended.gradients)
+        if name == "tokens_read":
+            return self._of_attention(self._attended, lambda *a, **k: [Attended.read(*a, **k)])[0]
+        if name == "blockwise_gradients":
+            return self._blockwise_gradients
         return lambda inputs: self._input_gradients(inputs, PIXEL_RULES[name])
 
     @cached_property
@@ -242,7 +255,8 @@ class Evidence:
             seeing = _seeing(rule)
             gradients, _ = self._differentiated(inputs, seeing)
         if isinstance(seeing, ReluRule):
-            self.notes = seeing.warnings
+            for said in seeing.warnings:
+                self._note(said)
         return gradients
 
     def _input_scores(self, inputs: Tensor) -> Tensor:
@@ -255,8 +269,61 @@ class Evidence:
         rows = [target(logits[row :: len(flat)]) for row, target in enumerate(flat)]
         return torch.stack(rows, 1).flatten()
 
+    @cached_property
+    def _attention_path(self) -> AttentionPath:
+        return find_attention(self._model, self.inputs[:1])
+
+    @cached_property
+    def _attended(self) -> Attended:
+        return self._attend(every=False)
+
+    def _blockwise_gradients(self, *, mean: bool) -> list[Tensor]:
+        """For each block, of the score that the head makes of its tokens, or of their mean."""
+        return self._of_attention(self._attend(every=True, mean=mean), Attended.gradients)
+
+    def _attend(self, *, every: bool, mean: bool = False) -> Attended:
+        """A run in which attention is seen, and which gives what the network gave."""
+        model = copy(self._model)
+        model.each = 1  # the pictures come as copies of the batch
+        path, copies = self._attention_path, model.beside
+        run = attend(model, self.inputs, path, every=every, mean=mean, copies=copies)
+        outputs, batch = at_least_float32(run.outputs.detach()), len(self.inputs)
+        rows = batch * len(path.calls) if every else batch
+        half = run.outputs.dtype.itemsize < 4 or torch.is_autocast_enabled(self.inputs.device.type)
+        near = 3e-2 if half else 5e-3  # of the largest
+        if len(outputs) != rows or not (
+            mean or _near(outputs[-batch:].nan_to_num(), self.logits.nan_to_num(), near)
+        ):
+            raise MethodError(
+                "the network gives other scores when its attention is looked at"
+                + (" and its head reads the tokens of every block" if every else "")
+                + ", so what that shows is not what it does; take grad-cam."
+            )
+        return run
+
+    def _of_attention(self, run: Attended, what: Callable[..., list[Tensor]]) -> list[Tensor]:
+        """What a run says of each target's score, targets laid along the batch."""
+        logits, batch = at_least_float32(run.outputs), len(self.inputs)
+        columns = [
+            torch.stack([target(logits[i::batch]).sum() for i, target in enumerate(column)]).sum()
+            for column in zip(*self.targets.targets, strict=True)
+        ]
+        return _along_the_batch([what(run, column, keep_graph=True) for column in columns])
+
+    def on_grid(self, relevance: Any, rows: int, method: str) -> Tensor:
+        """A map `(rows, *positions)` from the relevance of all tokens, `(rows, tokens)`."""
+        path = self._attention_path
+        if not isinstance(relevance, Tensor) or relevance.shape != (rows, path.tokens):
+            came = tuple(relevance.shape) if isinstance(relevance, Tensor) else type(relevance)
+            raise MethodError(
+                f"method '{method}' gave {came}; the relevance of each token "
+                f"{(rows, path.tokens)} is wanted."
+            )
+        return path.grid.of(relevance[:, :, None])[:, 0]
+
     def _note(self, said: str) -> None:
-        self.notes = (*self.notes, said)
+        if said not in self.notes:
+            self.notes = (*self.notes, said)
 
     def _full_gradients(self, inputs: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Gradients of each row's own score, and what each bias adds to it at its positions.
@@ -277,7 +344,7 @@ class Evidence:
         if not gap[worst] <= 0:
             flat = [target for some in self.targets.targets for target in some]
             target = flat[worst % len(flat)].describe(self._labels)
-            self.notes = (
+            self._note(
                 f"for '{target}' the parts of the input and of the biases add up to "
                 f"{float(found[worst]):.4g} where the score is {float(scores[worst]):.4g}: the map "
                 "leaves something out. full-grad is whole for scores of networks of convolutions, "
@@ -302,7 +369,9 @@ class Evidence:
     def of_image(self, image: int, layer: int, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """The evidence called `names` for one image; it ends with the block."""
         targets = self.targets.targets[image]
-        found: dict[str, Any] = {"scores": self.scores[image], "image": self.inputs[image]}
+        found: dict[str, Any] = {
+            "scores": self.scores[image], "image": self.inputs[image], "note": self._note
+        }  # fmt: skip
         model = self._model.image(image)
         if "forward" in names:
             found["forward"] = self._versions(model, targets)
@@ -326,7 +395,8 @@ class Evidence:
             if "without_channels" in names:
                 found["without_channels"] = self._without_channels(tail, targets)
             yield {name: found[name] for name in names}
-            self.notes = tail.warnings
+            for said in tail.warnings:
+                self._note(said)
 
     def _rerun(self, tail: Rerun, targets: Sequence[Target]) -> Callable[..., Tensor]:
         """Scores of versions of the layer's activations; only the tail computes."""

@@ -22,7 +22,7 @@ from seewhy.layers import LayerSpec
 from seewhy.models.load import LoadedModel, preprocess_of
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
-from seewhy.targets import predictions, probability_of
+from seewhy.targets import Similarity, predictions, probability_of
 from seewhy.version import __version__
 
 ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
@@ -212,7 +212,7 @@ class Explainer:
         if tensor.ndim != 3:
             raise ImageError(
                 f"the image is a tensor {tuple(source.shape)}; one prepared image (channels, "
-                "height, width) is wanted. attribute() takes batches."
+                "height, width) is wanted. attribute() takes batches, signals and volumes."
             )
         picture = self.preprocess.picture(tensor)
         height, width = picture.shape[:2]
@@ -251,7 +251,7 @@ class Explainer:
                             label=target.describe(self.labels),
                             score=float(made.scores[i, t]),
                             probability=probability_of(target, made.logits[i]),
-                            predictions=named[i],
+                            predictions=() if isinstance(target, Similarity) else named[i],
                             method=method if isinstance(method, str) else method.__name__,
                             layer=layer_name,
                             model=self.name,

@@ -6,10 +6,9 @@ import difflib
 import math
 import re
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +25,7 @@ from seewhy.models.watch import (
     check_hookable,
     clean_name,
     has_gradient,
+    is_weightless,
     modules_of,
     trace,
     unwrap,
@@ -56,12 +56,16 @@ class Candidate:
         name: the module's dotted name, with `#call` where it runs more than once.
         kind: the module's class.
         shape: (channels, height, width), or (channels, *positions) of other inputs.
+        form: how the layer itself has them: channels first, channels last, tokens, frames.
+        extra: class and register tokens that are set aside.
         chosen: whether it is the one that is proposed.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
+    form: str
+    extra: int
     chosen: bool
 
 
@@ -87,7 +91,9 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     From one real forward pass, and for tokens from a gradient: behind the last attention a
     classifier reads its class token alone, and what the others hold there says nothing. Never a
     map of one position, nor the map of class scores, nor a pooling, nor a layer that hands its
-    input on. The answer is remembered as long as the model's modules stay the same.
+    input on. Tokens that are read through a normalisation of each are looked at behind it: before
+    it their scale has no say, and gradient times activation adds up to zero. The answer is
+    remembered as long as the model's modules stay the same.
 
     Raises:
         LayerError: if the network has no such layer.
@@ -98,7 +104,7 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     if known is not None and known[0] == modules:
         return known[1]
     outputs, calls = trace(model, inputs, named)
-    proposal = _propose(model, inputs, calls, _class_counts(outputs))
+    proposal = _propose(model, inputs, calls, [tensor for _, tensor in tensors_in(outputs)])
     _proposals[named] = (modules, proposal)
     return proposal
 
@@ -125,6 +131,8 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
                 name=str(Layer(call.name, call.module, call.path, None if once else number)),
                 kind=type(call.module).__name__,
                 shape=(grid.channels(call.shape), *grid.size),
+                form=grid.form,
+                extra=grid.extra,
                 chosen=once and key == chosen,
             )
         )
@@ -132,20 +140,43 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
 
 
 def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> list[Layer]:
-    """The layers with the sizes of the model's maps, by which the tokens of a video are placed.
+    """The layers with what only a run of the whole model tells of how their tokens lie.
 
-    Their number alone leaves open how many belong to a frame.
+    For a video the sizes of the model's maps: the number of tokens alone leaves open how many
+    belong to a frame.
+
+    Raises:
+        LayerError: for tokens that a part before the layer has put into another order.
     """
     model, named = _named(model)
-    _, calls = trace(model, inputs, named)
-    sizes = _sizes(calls, inputs)
-    return [replace(layer, known=sizes) for layer in layers]
+    modules = modules_of(named)
+    if inputs.ndim != 5 and not any(map(is_weightless, modules)):
+        return list(layers)
+    ids = tuple(map(id, modules))
+    known = _looked_through.get(named)
+    if known is None or known[0] != ids or inputs.ndim == 5:
+        _, calls = trace(model, inputs, named)
+        scattered = frozenset((one.name, one.path) for one in _scattered(calls, inputs))
+        known = _looked_through[named] = (ids, _sizes(calls, inputs), scattered)
+    for layer in layers:
+        if (layer.name, layer.path) in known[2]:
+            raise LayerError(
+                f"layer '{layer}' gives its tokens in another order than the picture's, into which "
+                "a part before it has put them; choose a layer that is listed by seewhy layers."
+            )
+    return (
+        [replace(layer, known=known[1]) for layer in layers] if inputs.ndim == 5 else list(layers)
+    )
 
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
 _proposals: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Proposal]] = (
     weakref.WeakKeyDictionary()
 )
+
+_looked_through: weakref.WeakKeyDictionary[
+    nn.Module, tuple[tuple[int, ...], tuple[tuple[int, ...], ...], frozenset[tuple[str, str]]]
+] = weakref.WeakKeyDictionary()
 
 _SPEC = re.compile(r"(?P<name>[^\[#]+)(?:\[(?P<path>[^\]]+)\])?(?:#(?P<call>-?\d+))?")
 
@@ -220,10 +251,13 @@ def _miss(names: dict[str, nn.Module], name: str) -> str:
 
 
 def _propose(
-    model: nn.Module, inputs: Tensor, calls: Sequence[Call], class_counts: frozenset[int]
+    model: nn.Module, inputs: Tensor, calls: Sequence[Call], outputs: Sequence[Tensor]
 ) -> Proposal:
     """The choice, from a trace: the last call whose every position the score depends on."""
     sizes = _sizes(calls, inputs)
+    dense = inputs.ndim  # a segmentation's output has classes for channels too
+    class_counts = frozenset(one.shape[1] for one in outputs if one.ndim in (2, dense))
+    own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
     passed_over: list[str] = []
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
         runs = sum(one.module is call.module and one.path == call.path for one in calls)
@@ -235,10 +269,16 @@ def _propose(
                 f"{unplaced.shape} that cannot be laid on the picture, so it does not stand for "
                 "the decision; name the layer to look at with layer=."
             )
-        sure = grid.form != "tokens" and not passed_over
-        if sure or _speaks_everywhere(model, inputs, layer):
+        # A map that stands alone on the way to a single output is read; one that its layer gives
+        # beside others (PiT's, beside the class token) or that may belong to another output is not
+        # always.
+        alone = grid.form != "tokens" and not call.path and len(own) == 1 and not passed_over
+        if alone or _is_read(model, inputs, layer, 0.5 if grid.form == "tokens" else 0.0):
+            if grid.form == "tokens" and _is_scale_blind(model, inputs, layer):
+                layer, call, grid = _normalised(calls, inputs, layer, call, grid)
             return Proposal(layer, _reason(layer, call, grid, passed_over))
-        passed_over.append(_source(call).name)
+        if grid.form == "tokens" or not call.path:
+            passed_over.append(_source(call).name)
     if passed_over:
         raise LayerError(
             f"the score depends on no token of {', '.join(map(repr, passed_over[:3]))} or what "
@@ -296,6 +336,20 @@ def _candidates(
     yield from inside
 
 
+def _normalised(
+    calls: Sequence[Call], inputs: Tensor, layer: Layer, call: Call, grid: Grid
+) -> tuple[Layer, Call, Grid]:
+    """What the normalisation behind a layer gives, through which alone its tokens are read."""
+    behind = set(calls[calls.index(call) + 1 :])
+    for one, other in _placed(calls, inputs):
+        norm = "norm" in type(one.module).__name__.lower()
+        if one in behind and norm and not one.passes_through and other.size == grid.size:
+            runs = sum(each.module is one.module for each in calls)
+            last = None if runs == 1 else -1
+            return Layer(one.name, one.module, one.path, last, known=layer.known), one, other
+    return layer, call, grid
+
+
 def _source(call: Call) -> Call:
     """The call that first gave a container's output."""
     while call.same_as is not None:
@@ -320,23 +374,48 @@ def _reason(layer: Layer, call: Call, grid: Grid, passed_over: Sequence[str]) ->
     return f"'{layer}' gives the last tokens on which the score depends: {holds}{aside}{later}"
 
 
-def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
-    """Whether the outputs' gradient reaches most positions of a layer of tokens.
+def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bool:
+    """Whether the outputs' gradient reaches more than that share of a layer's positions.
 
     Where only the class token is read, the others' gradient is exactly zero. A network that knows
     no gradient tells nothing.
     """
+    looked = _look(model, inputs, layer)
+    return looked is None or bool((looked[1] != 0).any(1).float().mean() > share)
+
+
+def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
+    """Whether the outputs do not change when a position's activations are all made larger.
+
+    So it is where each position is read through a normalisation of its own. The gradient is then
+    orthogonal to the activations: their product, of which many methods are made, adds up to zero.
+    """
+    looked = _look(model, inputs, layer)
+    if looked is None:
+        return False
+    products = looked[0] * looked[1]
+    return bool(products.sum(1).abs().sum() < 5e-3 * products.abs().sum())
+
+
+def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tensor] | None:
+    """A layer's activations, and the gradient by them of the outputs in a random direction.
+
+    The gradient is zeros where the outputs do not depend on the layer; None for a network that
+    knows no gradient.
+    """
     if inputs.device.type == "meta":
-        return True
+        return None
     with watch(model, [layer]) as seen:
         outputs = seen(inputs)
+        (activations,) = seen.activations
+        nothing = activations, torch.zeros_like(activations)
         try:
             read = [find_logits(outputs)]
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
         read = [tensor for tensor in read if has_gradient(tensor)]
-        if not read:
-            return True
+        if not read:  # nor does any other output, or the layer lies on the way to another alone
+            return nothing if any(has_gradient(one) for _, one in tensors_in(outputs)) else None
         generator = torch.Generator().manual_seed(0)
         score = sum(
             (at_least_float32(one) * torch.randn(one.shape, generator=generator).to(one)).sum()
@@ -346,12 +425,60 @@ def _speaks_everywhere(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
         try:
             (gradient,) = seen.gradients(score)
         except LayerError:
-            return False
-    return bool((gradient != 0).any(1).float().mean() > 0.5)
+            return nothing
+    return activations, gradient
 
 
 def _placed(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
-    """The calls whose output lies on the picture at more than one position."""
+    """The calls whose output lies on the picture at more than one position, in its order."""
+    scattered = _scattered(calls, inputs)
+    return [(call, grid) for call, grid in _laid(calls, inputs) if call not in scattered]
+
+
+def _scattered(calls: Sequence[Call], inputs: Tensor) -> set[Call]:
+    """The calls that give tokens in another order than the picture's.
+
+    As behind a part that puts those of a window side by side, so that pooling is a maximum of
+    neighbours in memory (Hiera). Behind enough poolings they are in the picture's order again:
+    then all that a position is made of lies in its own cell.
+    """
+    order: tuple[Tensor, Grid] | None = None
+    found = set()
+    laid = dict(_laid(calls, inputs))
+    for call in calls:
+        grid = laid.get(call)
+        if grid is None or grid.form != "tokens":
+            continue
+        if call.order is not None:
+            rows = call.order[grid.extra :] - grid.extra
+            order = (rows if order is None or order[1] != grid else order[0][rows]), grid
+        if order is not None and not _in_order(*order, grid):
+            found.add(call)
+    return found
+
+
+def _in_order(order: Tensor, before: Grid, grid: Grid) -> bool:
+    """Whether tokens that are pooled from reordered ones lie on the picture row by row.
+
+    Args:
+        order: where each of the reordered ones was.
+        before: how they lay.
+        grid: how the pooled ones would lie.
+    """
+    count = math.prod(grid.size)
+    if len(order) % count or len(grid.size) != 2:
+        return False
+    (height, width), (rows, columns) = before.size, grid.size
+    cells = order // width * rows // height * columns + order % width * columns // width
+    wanted = torch.arange(count)
+    return any(  # pooled tokens are neighbours in memory, or lie a count apart
+        bool((groups == wanted[:, None]).all())
+        for groups in (cells.reshape(-1, count).T, cells.reshape(count, -1))
+    )
+
+
+def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
+    """The calls whose output can be laid on the picture at more than one position."""
     sizes = _sizes(calls, inputs)
     found = []
     for call in calls:
@@ -360,9 +487,29 @@ def _placed(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
             grid = find_grid(call.shape, inputs.shape, call.module, sizes)
             if grid is not None and math.prod(grid.size) > 1:
                 found.append((call, grid))
-    tokens = {math.prod(grid.size) + grid.extra for _, grid in found if grid.form == "tokens"}
-    attention = {(count, count) for count in tokens}  # tokens by tokens, not a map
-    return [(call, grid) for call, grid in found if grid.size not in attention]
+    parts = _attending(found, inputs, sizes)
+    return [(call, grid) for call, grid in found if not _is_matrix(call, grid, parts, inputs)]
+
+
+def _attending(
+    found: Sequence[tuple[Call, Grid]], inputs: Tensor, sizes: Sequence[tuple[int, ...]]
+) -> dict[str, int]:
+    """The parts that give as many positions as they take, by name: blocks and attentions."""
+    parts = {}
+    for call, grid in found:
+        if call.entered is not None and grid.fits(inputs.shape):
+            taken = find_grid(call.entered, inputs.shape, None, sizes)
+            if taken is not None and taken.size == grid.size:
+                parts[call.name] = math.prod(grid.size) + grid.extra
+    return parts
+
+
+def _is_matrix(call: Call, grid: Grid, parts: Mapping[str, int], inputs: Tensor) -> bool:
+    """Whether what looks like a map is positions by positions, or by channels, of an attention."""
+    prefixes = [name for name in parts if call.name.startswith(f"{name}.")]
+    return any(
+        grid.size == (parts[name], parts[name]) or not grid.fits(inputs.shape) for name in prefixes
+    )
 
 
 def _sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], ...]:
@@ -383,7 +530,3 @@ def _is_pooling(module: nn.Module) -> bool:
 
 def _has_own_weights(module: nn.Module) -> bool:
     return any(True for _ in module.parameters(recurse=False))
-
-
-def _class_counts(outputs: Any) -> frozenset[int]:
-    return frozenset(t.shape[1] for _, t in tensors_in(outputs) if t.ndim == 2)

@@ -158,3 +158,29 @@ def test_wide_tables_are_parted_to_the_terminal(
     wide = seewhy(*words(data, labels, *more))
     assert narrow.stdout.count("all: 5") == 2
     assert wide.stdout.count("all: 5") == 1
+
+
+def test_a_test_says_who_passes_and_who_fails(
+    seewhy: Callable[..., Any], data: Path, labels: Path, tmp_path: Path
+) -> None:
+    done = seewhy(
+        *words(data, labels, "--method", "cam,eigen-cam", "--metrics", "energy,sanity-class",
+               "--pictures", 1)
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    said = "another class's map: failed by eigen-cam; too few pictures to say of cam"
+    assert said in done.stdout
+    content = json.loads((tmp_path / "seewhy-out/evaluation/evaluation.json").read_text())
+    verdicts = {x["method"]: x["verdict"] for x in content["results"] if x["subset"] == "all"
+                and "verdict" in x}  # fmt: skip
+    assert verdicts == {"cam": "open", "eigen-cam": "fails"}
+    assert [one["kind"] for one in content["images"] if one["method"] == "cam"] == ["best", "worst"]
+
+
+def test_collages_of_too_few_classes_are_a_problem_that_is_said(
+    seewhy: Callable[..., Any], data: Path, labels: Path
+) -> None:
+    done = seewhy(*words(data, labels, "--metrics", "energy,grid-pointing"))
+    assert done.exit_code == 1
+    assert "a collage of 2 × 2 pictures takes as many classes" in done.stderr
+    assert "5 pictures, 5 used;" in done.stdout

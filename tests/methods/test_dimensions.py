@@ -17,7 +17,7 @@ from torch import Tensor
 
 from seewhy.errors import MethodError
 from seewhy.evidence import ONE_IMAGE
-from seewhy.methods import METHODS, cam, perturbation
+from seewhy.methods import METHODS, attention, cam, perturbation
 from seewhy.methods.fusion import FUSIONS, fuse
 
 TARGETS = 2
@@ -34,6 +34,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "square-grad": {"samples": 2},
     "integrated-gradients": {"steps": 3},
 }
+WITH_POSITIONS = sorted(
+    name for name, formula in METHODS.items() if formula.__module__ != attention.__name__
+)
+"""Those of attention know tokens, which the pipeline lays out."""
+
 FREE_OF_SHAPE = sorted(
     [name for name, formula in METHODS.items() if formula.__module__ == cam.__name__]
     + ["ablation-cam", "ablation-cam-relative", "ablation-cam-slope", "recipro-cam"]
@@ -134,8 +139,9 @@ class Layout:
 
 
 def close(name: str, made: Tensor, expected: Tensor) -> None:
-    # Adam divides a gradient of rounding errors, 1e-17 or so, by no less than 1e-8.
-    atol = 1e-8 if name == "opti-cam" else 1e-11
+    # A mask of two positions is the same whatever the mixture: Adam divides its gradient, rounding
+    # errors of 1e-16 or so, by no more than they and 1e-8 are.
+    atol = 1e-5 if name == "opti-cam" else 1e-11
     torch.testing.assert_close(made, expected, rtol=1e-9, atol=atol)
 
 
@@ -150,7 +156,7 @@ def larger(size: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(2 * side + 1 for side in size)
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"recipro-cam-gaussian"}))
+@pytest.mark.parametrize("name", sorted(set(WITH_POSITIONS) - {"recipro-cam-gaussian"}))
 @settings(max_examples=12, deadline=None)
 @given(size=sizes, seed=st.integers(0, 2**16), data=st.data())
 def test_a_dimension_of_size_one_changes_nothing(
@@ -181,7 +187,7 @@ def test_a_dimension_of_size_one_changes_nothing(
     assert float(expected.abs().max()) > 0 or name not in ("occlusion", "rise", "saliency")
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - set(DRAWN)))
+@pytest.mark.parametrize("name", sorted(set(WITH_POSITIONS) - set(DRAWN)))
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 2**16), order=st.permutations([0, 1, 2]))
 def test_a_turned_volume_gives_the_turned_map(name: str, seed: int, order: list[int]) -> None:

@@ -12,6 +12,7 @@ import seewhy
 from seewhy.methods import METHODS, backprop
 
 POLES = ["grad-cam++", "grad-cam++-normalised"]
+ABLATIONS = ["ablation-cam", "ablation-cam-relative", "ablation-cam-slope"]
 WITH_GRADIENTS = [*POLES, "xgrad-cam"]
 
 
@@ -53,6 +54,43 @@ def test_the_mean_of_xgrad_cam_by_hand() -> None:
     assert "in 1 of 1 channels" in said
 
 
+def test_the_pole_of_smooth_grad_cam_plus_plus_by_hand() -> None:
+    # One channel that sums to 4; g = 1 and then −0.8: moments 0.1, 0.82 and 0.244, and
+    # 2 · 0.82 + 4 · 0.244 > 0. With 2, −1.9 and 0 they are 1/30, 2.54, 0.380: fine as well.
+    # With 1, 1 and −1.9: 1/30, 1.87 and −1.62, so that 2 · 1.87 − 4 · 1.62 < 0 though A > 0.
+    def noted_of(*drawn: float) -> list[str]:
+        said: list[str] = []
+        METHODS["smooth-grad-cam++"](
+            rows([1, 3]), lambda *_: [rows([g, 0]) for g in drawn], said.append, samples=len(drawn)
+        )
+        return said
+
+    assert noted_of(1, -0.8) == noted_of(2, -1.9, 0) == []
+    (said,) = noted_of(1, 1, -1.9)
+    assert "is not defined at 1 of 1 positive gradients: the mean of g³ has not the sign" in said
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_the_sign_of_ablation_cam_by_hand(name: str) -> None:
+    """y = ΣA: of channels with sums 3 and −3 the fall is 3 and −3, though both count alike."""
+    channels, scores = torch.tensor([[1.0, 2], [-1, -2]]), torch.tensor([0.5])
+
+    def noted_of(activations: Tensor) -> list[str]:
+        said: list[str] = []
+
+        def without(which: Tensor) -> Tensor:
+            return (scores - activations.sum(1)[which])[:, None]
+
+        made = METHODS[name](activations, scores, without, said.append)
+        assert torch.equal(made, METHODS[name](activations, scores, without))
+        return said
+
+    (said,) = noted_of(channels)
+    assert "has the wrong sign in channels whose values sum to less than 0" in said
+    assert noted_of(channels.abs()) == noted_of(channels * torch.tensor([[1.0], [0]])) == []
+    assert noted_of(channels + 2) == []
+
+
 @pytest.mark.parametrize("name", WITH_GRADIENTS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @settings(max_examples=20, deadline=None)
@@ -90,17 +128,19 @@ class Shifted(nn.Module):
         return (self.layer(x) + self.shift).relu().sum((2, 3))
 
 
-@pytest.mark.parametrize("name", WITH_GRADIENTS)
+@pytest.mark.parametrize("name", [*WITH_GRADIENTS, *ABLATIONS, "guided-grad-cam"])
 def test_it_is_among_the_warnings_of_an_explanation(name: str) -> None:
     picture = torch.rand(1, 6, 6, generator=torch.Generator().manual_seed(0))
     preprocess = seewhy.Preprocess(size=(6, 6), resize=None, mean=(0.0,), std=(1.0,))
 
+    options = {"cam": "grad-cam++"} if name == "guided-grad-cam" else {}
+
     def warned(shift: float) -> bool:
         why = seewhy.explain(
-            Shifted(shift), picture, 0, method=name, layer="layer", preprocess=preprocess
+            Shifted(shift), picture, 0, method=name, layer="layer", preprocess=preprocess, **options
         )
         return any("hires-cam, layer-cam or grad-cam" in said for said in why.warnings)
 
     assert not warned(0)
     # Alpha is 1 / (2 − 36 · 0.5); g = 1 everywhere, so XGrad-CAM's mean is right wherever it lies.
-    assert warned(1.0) == (name in POLES)
+    assert warned(1.0) == (name != "xgrad-cam")

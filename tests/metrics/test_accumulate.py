@@ -191,3 +191,62 @@ def test_settings_that_make_no_interval_are_refused():
     for wrong in ({"level": 1}, {"level": 0}, {"draws": 0}):
         with pytest.raises(MetricError, match="at least 1 are wanted"):
             of(a=1.0, b=2.0).estimate(**wrong)
+
+
+def ratio(sums: np.ndarray) -> np.ndarray:
+    """Of (draws, 2): not the mean of the images' own ratios."""
+    return np.where(sums[:, 1] > 0, sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], 1), np.nan)
+
+
+def pairs(seed: int, count: int = 12) -> PerImage:
+    random = np.random.default_rng(seed)
+    return PerImage({f"{i:02}": random.random(2) for i in range(count)})
+
+
+def test_what_a_sum_gives_is_drawn_as_a_loop_would():
+    one, other = pairs(0), pairs(1)
+    groups = {id_: "ab"[int(id_) % 2] for id_ in one.ids}
+    images = {id_: f"{int(id_) // 2}" for id_ in one.ids}
+    random = np.random.default_rng(5)
+    plain, gaps, by_class = [], [], []
+    for _ in range(30):
+        drawn = [str(place) for place in random.integers(6, size=6)]
+        ids = [id_ for image in drawn for id_ in one.ids if images[id_] == image]
+
+        def of_some(values: PerImage, some: list[str]) -> float:
+            total = sum(values[id_] for id_ in some)
+            return total[0] / total[1]
+
+        plain.append(of_some(one, ids))
+        gaps.append(of_some(one, ids) - of_some(other, ids))
+        sides = [[id_ for id_ in ids if groups[id_] == side] for side in "ab"]
+        by_class.append(np.mean([of_some(one, side) for side in sides if side]))
+    how = {"of_sum": ratio, "images": images, "draws": 30, "seed": 5}
+    for found, wanted in (
+        (one.estimate(**how), plain),
+        (one.minus(other, **how), gaps),
+        (one.estimate(classes=groups, **how), by_class),
+    ):
+        assert (found.low, found.high) == pytest.approx(tuple(np.quantile(wanted, [0.025, 0.975])))
+    whole = one.array().sum(0)
+    assert one.estimate(**how).value == pytest.approx(whole[0] / whole[1])
+
+
+def test_sums_merge_across_workers():
+    whole, parts = pairs(3), [PerImage(), PerImage()]
+    for id_ in whole.ids:
+        parts[int(id_) % 2].add([id_], [whole[id_]])
+    merged = parts[1].merge(parts[0])
+    assert merged.estimate(of_sum=ratio) == whole.estimate(of_sum=ratio)
+
+
+def test_a_sum_leaves_out_what_is_not_defined():
+    some = PerImage({"a": [1.0, 2.0], "b": [math.nan, math.nan], "c": [1.0, 6.0]})
+    found = some.estimate(of_sum=ratio)
+    assert (found.value, found.count, found.undefined) == (0.25, 2, 1)
+    nothing = PerImage({"a": [0.0, 0.0], "b": [0.0, 0.0]}).estimate(of_sum=ratio)
+    assert math.isnan(nothing.value)
+    with pytest.raises(MetricError, match="one number an image, or of curves"):
+        some.estimate()
+    with pytest.raises(MetricError, match="one number an image, or of curves"):
+        of(a=1.0).estimate(of_sum=ratio)

@@ -1,4 +1,4 @@
-"""What surrounds a model (compiled, wrapped, exported, scripted, quantised), against it alone.
+"""What surrounds a model (compiled, wrapped, exported, scripted, int8) against the model alone.
 
 The table in docs/environments.md is what is tested: every cell of it, on a CNN and on a
 transformer.

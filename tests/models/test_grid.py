@@ -59,6 +59,17 @@ def test_tokens_of_a_picture_reduced_unlike_along_its_axes_follow_a_known_map() 
     assert find_grid((1, 1569, 96), video, None, ((8, 14, 14),)) == wanted
 
 
+def test_queries_are_not_laid_on_the_picture() -> None:
+    """Ten of them would be two rows of four behind two class tokens, if one stride were not one."""
+    picture, known = (1, 3, 64, 96), ((8, 12), (2, 3))
+    assert find_grid((1, 10, 4), picture, None, known) is None
+    assert find_grid((1, 97, 4), picture, None, known) == Grid((8, 12), "tokens", 1)
+    assert find_grid((1, 24, 4), picture, None, known) == Grid((4, 6), "tokens")
+    large, backbone = (1, 3, 800, 1066), ((25, 34), (50, 67))
+    assert find_grid((1, 100, 256), large, None, backbone) is None
+    assert find_grid((1, 850, 256), large, None, backbone) == Grid((25, 34), "tokens")
+
+
 @given(
     batch=st.integers(1, 3),
     channels=st.integers(1, 5),

@@ -548,6 +548,30 @@ def test_a_loop_over_the_batch_before_the_layer_runs_whole(inputs: Tensor) -> No
     runs_whole(Loops().eval(), "layer", inputs, "cannot be run alone")
 
 
+def test_a_number_of_images_that_was_kept_out_of_sight_runs_whole(inputs: Tensor) -> None:
+    class Sizes:
+        def __init__(self, count: int) -> None:
+            self.count = count
+
+    class Looks(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Sizes]:
+            return x * 2, Sizes(len(x))
+
+    class Loops(nn.Module):
+        """As torchvision's detectors do: a transform lists the images, and the end goes by it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.transform, self.layer = Looks(), nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x, sizes = self.transform(x)
+            seen = self.layer(x).mean((2, 3))
+            return torch.stack([seen[i] for i in range(sizes.count)])
+
+    runs_whole(Loops().eval(), "layer", inputs, r"\(its output is that of one image, however many")
+
+
 def test_a_layer_that_a_stranger_calls_runs_whole(inputs: Tensor) -> None:
     class Stranger(nn.Module):
         def __init__(self, hidden: nn.Module) -> None:

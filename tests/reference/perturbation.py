@@ -89,6 +89,31 @@ def recipro_cam_gaussian(activations: Tensor, score: Score) -> Tensor:
     return as_map(result)
 
 
+def vit_recipro_cam(
+    stream: Tensor, normed: Tensor, grid: tuple[int, int], score: Callable[[Tensor, Tensor], float]
+) -> Tensor:
+    """ViT-ReciproCAM (Byun and Lee 2023) as openvino_xai has it, with its defaults.
+
+    One class token, then the patches. What the last block gets, `stream` for its skip connection
+    and `normed` for its attention (tokens, channels), both keep the class token and a Gaussian's
+    share of 3 x 3 patches; `score` is the class's logit behind it.
+    """
+    height, width = grid
+    result = [[0.0] * width for _ in range(height)]
+    for i in range(height):
+        for j in range(width):
+            kept, kept_normed = torch.zeros_like(stream), torch.zeros_like(normed)
+            kept[0], kept_normed[0] = stream[0], normed[0]
+            for a in range(max(i - 1, 0), min(i + 2, height)):
+                for b in range(max(j - 1, 0), min(j + 2, width)):
+                    share = 1 / 4 / 2 ** (abs(a - i) + abs(b - j))
+                    token = 1 + a * width + b
+                    kept[token] = share * stream[token]
+                    kept_normed[token] = share * normed[token]
+            result[i][j] = score(kept, kept_normed)
+    return as_map(result)
+
+
 # --- The image seen through channels ------------------------------------------------------------
 
 

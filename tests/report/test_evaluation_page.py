@@ -232,6 +232,21 @@ def test_a_baseline_that_is_as_good_is_named() -> None:
     assert "Pointing game (centre point)" in note
 
 
+def test_a_verdict_stands_in_its_cell_and_is_explained() -> None:
+    values = sample()
+    assert "is a test" not in evaluation_page(values)
+    values["metrics"][0]["passes_below"] = 0.5
+    first = values["metrics"][0]["name"]
+    for result in values["results"]:
+        if (result["method"], result["metric"]) == ("grad-cam", first):
+            result["verdict"] = "fails"
+    place = there(read(evaluation_page(values)), "results")
+    assert "fails" in rows(place.all("table")[0])["grad-cam"][0].text
+    assert "lies below 0.500, and fails if it lies above" in " ".join(
+        note.text for note in place.all("p", "note")
+    )
+
+
 def test_subsets_stand_beside_all_images() -> None:
     values = sample()
     place = there(read(evaluation_page(values)), "hard")

@@ -275,6 +275,7 @@ def test_the_similarity_to_a_picture_falls_on_what_they_share(towers: TwoTowers)
     )
     assert explained.label == "similarity to a disc"
     assert explained.probability is None
+    assert explained.predictions == ()  # an embedding's numbers are no classes
     assert -1 <= explained.score <= 1
 
 

@@ -39,6 +39,7 @@ masks = arrays.arrays(bool, st.lists(st.integers(1, 6), min_size=1, max_size=3).
 )
 
 
+@settings(deadline=None)
 @given(masks)
 def test_a_mask_keeps_its_positions_through_runs_and_json(array: np.ndarray) -> None:
     mask = Mask.of(array)

@@ -118,6 +118,15 @@ def evaluate(
             show_default="all",
         ),
     ] = None,
+    pictures: Annotated[
+        int,
+        typer.Option(
+            "--pictures",
+            min=0,
+            metavar="N",
+            help="So many of each method's best and worst are drawn in the page.",
+        ),
+    ] = 4,
     by_class: Annotated[
         bool,
         typer.Option(
@@ -172,6 +181,7 @@ def evaluate(
     from seewhy.dataset import read_dataset, read_mapping
     from seewhy.evaluation.running import default_metrics
     from seewhy.evaluation.running import evaluate as evaluated
+    from seewhy.metrics.table import METRICS
 
     with progress(f"reading {data}"):
         dataset = read_dataset(data, images=images, split=split)
@@ -188,15 +198,17 @@ def evaluate(
     def on_error(name: str, reason: str) -> None:
         say_error(reason if name in reason else f"{name}: {reason}")
 
-    steps = min(limit or len(dataset), len(dataset)) * len(methods)
+    collages = sum((METRICS[one].options | of_metrics.get(one, {}))["count"] for one in names
+                   if METRICS[one].needs == "collage")  # fmt: skip
+    steps = (min(limit or len(dataset), len(dataset)) + collages) * len(methods)
     with progress("evaluating", steps, stdout_is_data=as_json) as advance:
         try:
             found = evaluated(
                 loaded, dataset, methods=methods, metrics=names, target=target.value,
                 only_correct=not misclassified, mapping=mapping, layer=layer, output=output,
                 options=of_methods, metric_options=of_metrics, by_class=by_class, limit=limit,
-                batch_size=batch_size, seed=seed, out=out, restart=restart, on_error=on_error,
-                advance=advance,
+                pictures=pictures, batch_size=batch_size, seed=seed, out=out, restart=restart,
+                on_error=on_error, advance=advance,
             )  # fmt: skip
         except OSError as error:
             raise DataError(f"--out '{out}' cannot be written ({error.strerror})") from None
@@ -235,9 +247,12 @@ def show(found: Evaluation, width: int) -> None:
             rows.append((f"{subset}: {most}", *[""] * len(metrics)))
             for name in there:
                 own = [cells.get((name, one, subset)) for one in metrics]
-                rows.append((f"  {name}", *map(_cell, own)))
+                rows.append((f"  {name}", *(_cell(one, most) for one in own)))
         show_table(["pictures" if not rows else "", *metrics], rows, right=metrics)
         say("")
+    for metric in found.metrics:
+        if said := _verdicts(found.results, metric["name"]):
+            say(f"{metric['title']}: {said}")
     lower = [one["name"] for one in found.metrics if one["better"] == "lower"]
     if lower:
         say(f"lower is better: {', '.join(lower)}")
@@ -257,6 +272,17 @@ def show(found: Evaluation, width: int) -> None:
     say(f"{'; '.join(words)}; intervals: 95 % of bootstrap draws of pictures")
 
 
+def _verdicts(results: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """Which methods pass a test, and which fail it; nothing of what is no test."""
+    by_verdict: dict[str, list[str]] = {}
+    for one in results:
+        if (one["metric"], one["subset"]) == (metric, "all") and "verdict" in one:
+            by_verdict.setdefault(one["verdict"], []).append(one["method"])
+    words = {"passes": "passed by", "fails": "failed by", "open": "too few pictures to say of"}
+    return "; ".join(f"{said} {', '.join(by_verdict[v])}" for v, said in words.items()
+                     if v in by_verdict)  # fmt: skip
+
+
 def _fitting(metrics: Sequence[str], width: int) -> list[list[str]]:
     """The metrics' columns, parted so that each table is no wider than `width`."""
     tables: list[list[str]] = [[]]
@@ -271,14 +297,18 @@ def _fitting(metrics: Sequence[str], width: int) -> list[list[str]]:
     return tables
 
 
-def _cell(result: Mapping[str, Any] | None) -> str:
+def _cell(result: Mapping[str, Any] | None, most: int) -> str:
+    """The mean, its interval, and of how many where that is not what the table's head says."""
     if result is None:
         return ""
     if math.isnan(result["mean"]):
         return "undefined"
-    if math.isnan(result["low"]):
-        return _number(result["mean"])
-    return f"{_number(result['mean'])}\n{_number(result['low'])}..{_number(result['high'])}"
+    lines = [_number(result["mean"])]
+    if not math.isnan(result["low"]):
+        lines.append(f"{_number(result['low'])}..{_number(result['high'])}")
+    if result["n"] != most:
+        lines.append(f"n {result['n']}")
+    return "\n".join(lines)
 
 
 def _number(value: float) -> str:

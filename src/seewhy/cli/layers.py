@@ -45,8 +45,9 @@ def layers(
         from seewhy.models.bound import to_model
 
         preprocess = loaded.preprocess
-        nothing = torch.zeros(1, len(preprocess.mean), *preprocess.size)
-        inputs = to_model(loaded.module, nothing)
+        noise = torch.Generator().manual_seed(0)  # zeros could leave a network without a gradient
+        picture = torch.randn(1, len(preprocess.mean), *preprocess.size, generator=noise)
+        inputs = to_model(loaded.module, picture)
         candidates = list_layers(loaded.module, inputs)
         try:
             proposal = propose_layer(loaded.module, inputs)
@@ -64,13 +65,14 @@ def layers(
         )
         return
     show_table(
-        ["", "layer", "kind", "output"],
+        ["", "layer", "kind", "output", "form"],
         [
             (
                 "→" if candidate.chosen else "",
                 candidate.name,
                 candidate.kind,
                 "×".join(map(str, candidate.shape)),
+                candidate.form + (f", {candidate.extra} aside" if candidate.extra else ""),
             )
             for candidate in candidates
         ],

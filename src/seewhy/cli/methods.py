@@ -22,7 +22,8 @@ class MethodEntry:
         says: the first line of its docstring, which holds the paper.
         needs: what it asks of the model.
         options: what can be set, with the values it has otherwise.
-        cost: what one map took, in forward passes of the network: measured, see `COSTS`.
+        cost: what one map took, in forward passes of the network: measured, see `COSTS`; None for
+            what the demo network has no attention for.
     """
 
     name: str
@@ -38,6 +39,8 @@ class MethodEntry:
             return "whole forwards"
         if set(self.needs) & {"rerun", "without_channels"}:
             return "reruns"
+        if set(self.needs) & {"attentions", "blockwise_gradients"}:
+            return "attention"
         return "gradient" if any("gradients" in need for need in self.needs) else "one forward"
 
 

@@ -57,6 +57,9 @@ METHOD_NAMES = (
     "guided-backprop",
     "deconvnet",
     "guided-grad-cam",
+    "attention-rollout",
+    "attention-relevance",
+    "legrad",
 )
 METRIC_NAMES = (
     "pointing",
@@ -67,6 +70,7 @@ METRIC_NAMES = (
     "max-box-accuracy-v2",
     "mask-iou",
     "pxap",
+    "grid-pointing",
     "deletion",
     "insertion",
     "pixel-flipping",
@@ -230,8 +234,8 @@ Targets = Annotated[
         metavar="TARGET",
         help=(
             "What to explain: a class name or number, top5, 'tabby vs lynx', p:tabby (its "
-            "probability), against:tabby, finer:tabby (what sets it apart), output:0, positive. "
-            "Repeat it for several."
+            "probability), against:tabby, finer:tabby (what sets it apart), output:0, positive; "
+            "of boxes and maps box:0, cat@10,20,110,220, cat@50,60. Repeat it for several."
         ),
         show_default="the predicted class",
         autocompletion=complete_target,
@@ -274,7 +278,8 @@ Output = Annotated[
     typer.Option(
         "--output",
         metavar="NAME",
-        help="Which of the model's outputs holds the scores, such as logits or heads.0.",
+        help="Which of the model's outputs holds the scores, such as logits or heads.0; "
+        "or how a detector's boxes are to be read: yolo, detr.",
     ),
 ]
 
@@ -370,7 +375,8 @@ TrustPickle = Annotated[
     typer.Option(
         "--trust-pickle",
         metavar="",
-        help="Load a whole model or program. Runs code from the file: only if you trust it.",
+        help="Load a whole model (pickled, .pt2, TorchScript). It runs code from the file: only if "
+        "you trust it.",
         rich_help_panel=_LOADING,
     ),
 ]

@@ -86,7 +86,23 @@ class Examined:
         module: nn.Module | None = None,
         layer: str | None = None,
     ) -> tuple[Tensor, str]:
-        """Raw maps (n, h, w), and the layer's name."""
+        """Raw maps (n, h, w), each for its image's target, and the layer's name."""
+        maps, name = self.explain_several(
+            method, images, [(one,) for one in targets], options, module=module, layer=layer
+        )
+        return maps[:, 0], name
+
+    def explain_several(
+        self,
+        method: Method,
+        images: Tensor,
+        targets: Sequence[tuple[Target, ...]],
+        options: Mapping[str, Any],
+        *,
+        module: nn.Module | None = None,
+        layer: str | None = None,
+    ) -> tuple[Tensor, str]:
+        """Raw maps (n, targets, h, w), for all targets of each image, and the layer's name."""
         made = run(
             module or self.module,
             images,
@@ -98,7 +114,7 @@ class Examined:
             options=dict(options),
             labels=self.labels,
         )
-        return made.maps[0][0][:, 0], made.layers[0][0]
+        return made.maps[0][0], made.layers[0][0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +123,8 @@ class Measured:
 
     Attributes:
         values: by metric a number a case; none of metrics that are only a curve.
-        curves: by metric, of each case (x, y); y alone where a threshold is to be chosen.
+        curves: by metric, of each case (x, y); y alone where a threshold is to be chosen, or
+            where the cases' are summed, none of a case of which nothing is known.
         seconds: by metric, each case's share.
     """
 
@@ -143,7 +160,14 @@ def measure(
             if metric.ious:
                 measured.curves[name] = [_rounded(one) for one in found]
             else:
-                measured.values[name] = [float(one) for one in found]
+                measured.values[name] = [
+                    float("nan" if one is None else metric.value(one)) for one in found
+                ]
+            if metric.pooled:
+                measured.curves[name] = [
+                    [] if one is None else (one.ravel() / np.prod(case.size)).round(9).tolist()
+                    for case, one in zip(cases, found, strict=True)
+                ]
         else:
             assert run_metric is not None
             key = (metric.function, repr(sorted(options.items())))
@@ -254,19 +278,19 @@ def random_maps(cases: Sequence[Case], seed: int) -> Tensor:
 
 
 def _placed(metric: Metric, options: Mapping[str, Any], case: Case, heatmap: np.ndarray) -> Any:
-    """The value of one case; NaN (for each threshold) where nothing is known of the place."""
+    """What the metric finds in one case; None where the object's region is not known."""
     given = dict(options)
     for name in metric.pixels:
         given[name] = given[name] * min(case.size) / 224
     truth = case.truth
     if metric.needs == "boxes":
-        return metric.value(metric.function(heatmap, truth.boxes, **given))
+        return metric.function(heatmap, truth.boxes, **given)
     region = truth.mask if metric.needs == "mask" else truth.region(given.pop("on"))
     if region is None:
-        return np.nan
+        return None
     if metric.needs == "mask":
         given["ignore"] = truth.ignored
-    return metric.value(metric.function(heatmap, region, **given))
+    return metric.function(heatmap, region, **given)
 
 
 def _plain(values: Any) -> Any:

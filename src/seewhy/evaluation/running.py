@@ -9,18 +9,20 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seewhy.attribution import Method
+from seewhy.attribution import NO_LAYER, Method
 from seewhy.dataset import Dataset, Record, map_classes
 from seewhy.dataset.results import ResultStore, Row, open_results
-from seewhy.errors import DataError, MethodError, SeewhyError, TargetError
+from seewhy.errors import DataError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.evaluation.cases import Case, Truth, chosen_classes, subsets_of
+from seewhy.evaluation.collages import Collage, choose, laid_together
 from seewhy.evaluation.measuring import (
     PLACED_BASELINES,
     RANDOM_MAP,
@@ -36,6 +38,7 @@ from seewhy.explainer import Explainer, Prepared
 from seewhy.images import Preprocess
 from seewhy.layers import find_layers
 from seewhy.methods import METHODS
+from seewhy.metrics.resizing import to_size
 from seewhy.metrics.table import METRICS, PLACED, find_metric
 from seewhy.models.bound import to_model
 from seewhy.models.load import LoadedModel
@@ -46,6 +49,7 @@ from seewhy.version import __version__
 
 TARGETS = ("label", "predicted")
 USED, MISCLASSIFIED, NO_CLASS = "used", "misclassified", "no class"
+_T = TypeVar("_T")
 _RECORD = ""  # the method of the row that says what became of a record
 
 
@@ -66,6 +70,7 @@ def evaluate(
     metric_options: Mapping[str, Mapping[str, Any]] | None = None,
     by_class: bool = False,
     limit: int | None = None,
+    pictures: int = 4,
     batch_size: int = 8,
     seed: int = 0,
     out: str | Path | None = None,
@@ -91,12 +96,14 @@ def evaluate(
         metric_options: by metric: `{"road": {"shares": (0.1, 0.5)}}`.
         by_class: means are of the classes' means, as in the pointing game's paper.
         limit: this many pictures, drawn by the seed, the same in every run.
+        pictures: so many of each method's best and worst are drawn, which takes a map each.
         batch_size: pictures explained at once.
         seed: of the sample, the random maps and the bootstrap.
         out: a folder for the results; a run that broke off there goes on. None keeps nothing.
         restart: throw away what is in `out`.
         on_error: hears the name of each record that cannot be used, and why.
-        advance: called when a picture is done with one method, `len(methods)` times a picture.
+        advance: called when a picture is done with one method, `len(methods)` times a picture, and
+            as often for each collage.
 
     Raises:
         DataError: labels without a class, results in `out` of another protocol.
@@ -163,15 +170,17 @@ def evaluate(
         )  # fmt: skip
         for start in range(0, len(selected), batch_size):
             work.batch(selected[start : start + batch_size])
+        collages = {name: work.collages(name, selected) for name in work.on_collages}
         evaluation = summary(
             store.rows, protocol, [record.id for record in selected],
+            collages={one.id: one.labels for some in collages.values() for one in some},
             methods=[entry.name for entry in entries],
             options={entry.name: entry.options for entry in entries},
             problems=problems, left_out=len(data.problems), by_class=by_class,
         )  # fmt: skip
         if out is not None:
-            pictures = work.pictures(evaluation, {record.id: record for record in selected})
-            evaluation = write_files(folder, evaluation.with_images(pictures), store.rows)
+            drawn = work.drawn(evaluation.extremes(pictures), {one.id: one for one in selected})
+            evaluation = write_files(folder, evaluation.with_images(drawn), store.rows)
     return evaluation
 
 
@@ -264,11 +273,13 @@ class _Work:
         advance: Callable[[], None],
     ) -> None:
         self._explainer, self._examined, self._entries = explainer, examined, entries
-        self._metrics, self._classes, self._protocol = metrics, classes, protocol
+        self.on_collages = {m: o for m, o in metrics.items() if METRICS[m].needs == "collage"}
+        self._metrics = {m: o for m, o in metrics.items() if m not in self.on_collages}
+        self._classes, self._protocol = classes, protocol
         self._masks, self._store, self._fail, self._advance = masks, store, fail, advance
         self._status = {row.record: row.values for row in store.rows if row.method == _RECORD}
         self._worked: set[str] = set()  # methods that gave a map in this run
-        wanted = {b for name in metrics for b in METRICS[name].baselines}
+        wanted = {b for name in self._metrics for b in METRICS[name].baselines}
         self._baselines = [b for b in (*PLACED_BASELINES, RANDOM_MAP) if b in wanted]
 
     def batch(self, records: Sequence[Record]) -> None:
@@ -286,12 +297,13 @@ class _Work:
                 self._measure_baseline(baseline, cases)
             for entry in self._entries:
                 left = [case for case in cases if case.record.id not in broken]
-                broken |= self._measure(entry, left)
+                if self._metrics:
+                    broken |= self._measure(entry, left)
                 self._tick(len(group))
 
     def _done(self, record: Record) -> bool:
         status = self._status.get(record.id)
-        if status is None or status["status"] != USED:
+        if status is None or status["status"] != USED or not self._metrics:
             return status is not None
         names = [*self._baselines, *(entry.name for entry in self._entries)]
         return all(
@@ -381,18 +393,28 @@ class _Work:
         broken: set[str] = set()
         for start in range(0, len(cases), self._examined.batch_size):
             some = cases[start : start + self._examined.batch_size]
-            try:
-                self._measure_some(entry, some)
-            except (MethodError, TargetError, RuntimeError) as error:
-                if entry.name not in self._worked:
-                    self._try_without_picture(entry)
-                if len(some) == 1:
-                    broken.add(some[0].record.id)
-                    self._fail(some[0].record.id, f"{entry.name}: {error}")
-                    continue
-                for one in some:  # which of them was it?
-                    broken |= self._measure(entry, [one])
+            work = partial(self._measure_some, entry)
+            broken |= self._each(entry, some, work, lambda one: one.record.id)
         return broken
+
+    def _each(
+        self,
+        entry: _Entry,
+        some: Sequence[_T],
+        work: Callable[[Sequence[_T]], None],
+        name: Callable[[_T], str],
+    ) -> set[str]:
+        """Work on all at once, or on one by one where that fails; returns those that fail alone."""
+        try:
+            work(some)
+        except (MethodError, TargetError, RuntimeError) as error:
+            if entry.name not in self._worked:
+                self._try_without_picture(entry)
+            if len(some) > 1:
+                return set().union(*(self._each(entry, [one], work, name) for one in some))
+            self._fail(name(some[0]), f"{entry.name}: {error}")
+            return {name(some[0])}
+        return set()
 
     def _measure_some(self, entry: _Entry, cases: Sequence[Case]) -> None:
         examined = self._examined
@@ -408,10 +430,110 @@ class _Work:
             heatmaps = heatmaps_of(cases, maps)
         run_metric = runner(
             examined, cases, maps, method=entry.method, options=entry.options,
-            takes_seed="seed" in entry.takes, layer=None if layer == "input" else layer,
+            takes_seed="seed" in entry.takes, layer=None if layer in NO_LAYER else layer,
         )  # fmt: skip
         measured = measure(self._metrics, cases, heatmaps, run_metric)
         self._keep(entry.name, cases, measured, {"layer": layer, "seconds": seconds})
+
+    def collages(self, metric: str, records: Sequence[Record]) -> list[Collage]:
+        """Measure the collages of pictures that have been looked at; returns them."""
+        options = dict(self.on_collages[metric])
+        side, steps = options["side"], options["count"] * len(self._entries)
+        try:
+            chosen = choose(records, self._status, **options)
+            self._try_size(side)
+        except SeewhyError as error:
+            self._fail(metric, str(error))
+            self._tick(steps)
+            return []
+        at_once = max(1, self._examined.batch_size // side**2)
+        for start in range(0, len(chosen), at_once):
+            some = chosen[start : start + at_once]
+            self._some_collages(metric, some, side)
+            self._tick(len(some) * len(self._entries))
+        self._tick(steps - len(chosen) * len(self._entries))
+        return chosen
+
+    def _some_collages(self, metric: str, collages: Sequence[Collage], side: int) -> None:
+        names = ["whole image", *(entry.name for entry in self._entries)]
+        collages = [one for one in collages if any(self._cells(one, name) for name in names)]
+        if not collages:
+            return
+        try:
+            images = laid_together(
+                [[self._explainer.prepare(str(r.image)) for r in one.records] for one in collages],
+                side,
+            )
+        except SeewhyError as error:  # a picture that was there when it was looked at
+            self._fail(" and ".join(one.id for one in collages), str(error))
+            return
+        flat = torch.ones(len(collages), side**2, side, side)
+        self._keep_collages(metric, "whole image", collages, flat, {})
+        for entry in self._entries:
+            left = [
+                (one, image) for one, image in zip(collages, images, strict=True)
+                if self._cells(one, entry.name)
+            ]  # fmt: skip
+            if left:
+                work = partial(self._explain_collages, metric, entry)
+                self._each(entry, left, work, lambda one: one[0].id)
+
+    def _cells(self, collage: Collage, name: str) -> list[int]:
+        """Those of which a method's result is not there yet."""
+        return [
+            cell for cell, label in enumerate(collage.labels)
+            if (collage.id, name, label) not in self._store
+        ]  # fmt: skip
+
+    def _explain_collages(
+        self, metric: str, entry: _Entry, some: Sequence[tuple[Collage, Tensor]]
+    ) -> None:
+        collages = [one for one, _ in some]
+        images = torch.stack([image for _, image in some])
+        began = time.perf_counter()
+        maps, layer = self._examined.explain_several(
+            entry.method, images, [one.targets for one in collages], entry.options
+        )
+        seconds = (time.perf_counter() - began) / maps.shape[:2].numel()
+        self._worked.add(entry.name)
+        large = to_size(maps.flatten(0, 1), (images.shape[2], images.shape[3]))
+        large = large.reshape(*maps.shape[:2], *large.shape[1:])
+        about = {"layer": layer, "seconds": seconds}
+        self._keep_collages(metric, entry.name, collages, large, about)
+
+    def _keep_collages(
+        self,
+        metric: str,
+        name: str,
+        collages: Sequence[Collage],
+        maps: Tensor,
+        about: Mapping[str, Any],
+    ) -> None:
+        """The values of maps (n, cells, h, w)."""
+        side = self.on_collages[metric]["side"]
+        began = time.perf_counter()
+        values = METRICS[metric].function(maps, np.arange(side**2), side=side)
+        spent = {metric: (time.perf_counter() - began) / values.size}
+        self._store.add(
+            Row(one.id, name, one.labels[cell], {
+                **about, "metrics": {metric: float(own[cell])}, "curves": {},
+                "metric_seconds": spent,
+            })
+            for one, own in zip(collages, values, strict=True)
+            for cell in self._cells(one, name)
+        )  # fmt: skip
+
+    def _try_size(self, side: int) -> None:
+        """A black collage: does the network take one?"""
+        preprocess = self._explainer.preprocess
+        height, width = (side * one for one in preprocess.size)
+        try:
+            self._examined.logits(torch.zeros(1, len(preprocess.mean), height, width))
+        except Exception as error:  # networks of one size say so as variously as they are built
+            raise ModelError(
+                f"the network does not take {height} × {width} pixels, the size of {side} × {side} "
+                f"pictures laid side by side ({error}); leave this metric out."
+            ) from error
 
     def _keep(self, name: str, cases: Sequence[Case], measured: Any, more: dict[str, Any]) -> None:
         self._store.add(
@@ -436,15 +558,15 @@ class _Work:
         target = resolve(None, self._examined.logits(black), self._examined.labels).targets[0][0]
         self._examined.explain(entry.method, black, [target], entry.options)
 
-    def pictures(
-        self, evaluation: Evaluation, records: Mapping[str, Record]
+    def drawn(
+        self, extremes: Sequence[Mapping[str, Any]], records: Mapping[str, Record]
     ) -> list[dict[str, Any]]:
         """The best and the worst of each method, explained once more and drawn."""
         from seewhy.evaluation.writing import draw
 
         drawn = []
         by_name = {entry.name: entry for entry in self._entries}
-        for extreme in evaluation.extremes():
+        for extreme in extremes:
             record, label = records[extreme["record"]], extreme["label"]
             try:
                 prepared = self._explainer.prepare(str(record.image))

@@ -15,7 +15,7 @@ import numpy as np
 
 from seewhy.dataset.results import Row
 from seewhy.evaluation.cases import SEVERAL_CLASSES, SUBSETS
-from seewhy.metrics.accumulate import Estimate, PerImage
+from seewhy.metrics.accumulate import Estimate, PerImage, Statistic
 from seewhy.metrics.localisation import box_accuracy_curve, box_hits, choose_thresholds
 from seewhy.metrics.table import METRICS
 
@@ -24,7 +24,6 @@ ALL = "all"
 BOOTSTRAP = {"samples": 1000, "level": 0.95}
 BASELINES = ("centre point", "centre Gaussian", "whole image", "random map")
 MOST_CLASSES = 5  # that are reported one by one
-EXTREMES = 4  # pictures at each end
 _MAP = (
     "faithfulness: the raw map resized bilinearly to the input, corners not aligned; place: the "
     "raw map on the original picture, bilinear, 0 where the model saw nothing"
@@ -72,8 +71,10 @@ class Evaluation:
         counts: records, how many were used, and what became of the others.
         problems: `record` and `reason`, of those that could not be used.
         methods: `name`, `layer`, `options`, `seconds` an image, and whether it is a `baseline`.
-        metrics: `name`, `title`, `better`, `says`, `source`, and its `protocol`.
-        results: of `method`, `metric` and `subset`: `n`, `undefined`, `mean`, `low`, `high`.
+        metrics: `name`, `title`, `better`, `says`, `source`, and its `protocol`; of tests the
+            value that a method `passes_below`.
+        results: of `method`, `metric` and `subset`: `n`, `undefined`, `mean`, `low`, `high`; of
+            tests also the `verdict`: `passes`, `fails`, or `open` where the interval leaves it so.
         differences: of `method` `to` the first one, and to the best, paired over the images.
         curves: of `metric` and `method`: `x`, `mean`, `low`, `high`, and the axes' titles.
         images: the best and the worst of each method, with a `picture`; empty before it is written.
@@ -112,7 +113,8 @@ class Evaluation:
         """The results as CSV, a row each."""
         text = io.StringIO()
         protocols = {one["name"]: one["protocol"] for one in self.metrics}
-        names = ["method", "metric", "subset", "n", "undefined", "mean", "low", "high", "protocol"]
+        numbers = ["n", "undefined", "mean", "low", "high"]
+        names = ["method", "metric", "subset", *numbers, "verdict", "protocol"]
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         for one in self.results:
@@ -124,10 +126,14 @@ class Evaluation:
         """The same with pictures."""
         return dataclasses.replace(self, images=images)
 
-    def extremes(self) -> list[dict[str, Any]]:
-        """Which pictures are each method's best and worst by the first metric."""
+    def extremes(self, count: int) -> list[dict[str, Any]]:
+        """Which pictures are each method's best and worst by the first metric, `count` of each."""
         found = []
-        metric = self.metrics[0]
+        # What is measured on several pictures at once tells none of them apart.
+        alone = [one for one in self.metrics if METRICS[one["name"]].needs != "collage"]
+        if not alone:
+            return []
+        metric = alone[0]
         for method in self.methods:
             values = self.values.get((method["name"], metric["name"]))
             if method["baseline"] or values is None:
@@ -137,8 +143,8 @@ class Evaluation:
             order = sorted(
                 (pair for pair in defined if not math.isnan(pair[1])), key=lambda p: sign * p[1]
             )
-            best = order[:EXTREMES]
-            worst = [pair for pair in reversed(order) if pair not in best][:EXTREMES]
+            best = order[:count]
+            worst = [pair for pair in reversed(order) if pair not in best][:count]
             for kind, pairs in (("best", best), ("worst", worst)):
                 for id_, value in pairs:
                     record, label = id_.split("\t")
@@ -156,6 +162,7 @@ def summary(
     protocol: Protocol,
     records: Sequence[str],
     *,
+    collages: Mapping[str, Sequence[str]],
     methods: Sequence[str],
     options: Mapping[str, Mapping[str, Any]],
     problems: Sequence[tuple[str, str]],
@@ -168,6 +175,7 @@ def summary(
         rows: of the store.
         protocol: under which they were made.
         records: ids of those that count.
+        collages: of them, by their ids their cells' labels.
         methods: the first is what the others are compared with.
         options: of each method.
         problems: names and reasons.
@@ -178,7 +186,7 @@ def summary(
     status: dict[str, Mapping[str, Any]] = {}
     found: dict[str, dict[str, Row]] = {}  # by method and by id
     for row in rows:
-        if row.record not in wanted:
+        if row.record not in wanted and row.record not in collages:
             continue
         if row.method == "":
             status[row.record] = row.values
@@ -194,7 +202,7 @@ def summary(
         kind: sum(v["status"] == kind for v in status.values())
         for kind in ("used", "misclassified", "no class")
     }
-    broken = {name for name, _ in problems[left_out:]}
+    broken = wanted & {name for name, _ in problems[left_out:]}
     counts = {
         "records": len(records),
         **count,
@@ -203,11 +211,21 @@ def summary(
         "left out when the data was read": left_out,
         "explained": len(subsets),
     }
+    if collages:
+        counts["collages"] = len(collages)
+        subsets |= {f"{id_}\t{label}": () for id_, labels in collages.items() for label in labels}
 
     values: dict[tuple[str, str], PerImage] = {}
+    pooled: dict[tuple[str, str], PerImage] = {}
+    of_sum: dict[str, Statistic | None] = {}
     curves: list[dict[str, Any]] = []
     for metric, chosen in protocol.metrics.items():
         entry = METRICS[metric]
+        size = max(
+            (len(r.values["curves"].get(metric, ())) for own in found.values()
+             for r in own.values()), default=0,
+        )  # fmt: skip
+        of_sum[metric] = entry.pooled if size else None
         for name in names:
             own = found.get(name, {})
             if entry.ious:
@@ -221,6 +239,13 @@ def summary(
                        if metric in r.values["metrics"]}  # fmt: skip
             if numbers:
                 values[name, metric] = PerImage(numbers)
+            if of_sum[metric] and numbers:
+                nothing = [math.nan] * size
+                pooled[name, metric] = PerImage(
+                    {id_: own[id_].values["curves"][metric] or nothing for id_ in numbers}
+                )
+            if entry.pooled:
+                continue
             lines = {i: r.values["curves"][metric] for i, r in own.items()
                      if metric in r.values["curves"]}  # fmt: skip
             if lines and entry.curve is not None:
@@ -238,17 +263,19 @@ def summary(
     results, differences = [], []
     for subset, ids in _subsets(subsets).items():
         for metric in protocol.metrics:
-            here = {name: _only(values[name, metric], ids) for name in names
-                    if (name, metric) in values}  # fmt: skip
+            whole = {name: pooled.get((name, metric), values[name, metric]) for name in names
+                     if (name, metric) in values}  # fmt: skip
+            here = {name: some for name in whole if len(some := _only(whole[name], ids))}
+            how["of_sum"] = of_sum[metric]
             estimates = {name: one.estimate(**how) for name, one in here.items()}
             for name, estimate in estimates.items():
                 about = {"method": name, "metric": metric, "subset": subset}
-                results.append({**about, **_in_words(estimate)})
+                limit = METRICS[metric].passes_below
+                verdict = {} if limit is None else {"verdict": _verdict(estimate, limit)}
+                results.append({**about, **_in_words(estimate), **verdict})
             for name, to in _pairs(names, methods, METRICS[metric].better, estimates):
-                if len(here[name]) and len(here[to]):
-                    about = {"method": name, "metric": metric, "subset": subset}
-                    difference = _in_words(here[name].minus(here[to], **how))
-                    differences.append({**about, "to": to, **difference})
+                about = {"method": name, "metric": metric, "subset": subset, "to": to}
+                differences.append({**about, **_in_words(here[name].minus(here[to], **how))})
     return Evaluation(
         protocol={
             **protocol.to_json(),
@@ -284,7 +311,7 @@ def summary(
             {
                 "name": metric, "title": METRICS[metric].title, "better": METRICS[metric].better,
                 "says": METRICS[metric].says, "source": METRICS[metric].source,
-                "protocol": dict(chosen),
+                "passes_below": METRICS[metric].passes_below, "protocol": dict(chosen),
             }
             for metric, chosen in protocol.metrics.items()
         ],
@@ -402,6 +429,12 @@ def _in_words(estimate: Estimate) -> dict[str, Any]:
         "n": estimate.count, "undefined": estimate.undefined, "mean": estimate.value,
         "low": estimate.low, "high": estimate.high,
     }  # fmt: skip
+
+
+def _verdict(estimate: Estimate, limit: float) -> str:
+    if estimate.high < limit:
+        return "passes"
+    return "fails" if estimate.low > limit else "open"
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

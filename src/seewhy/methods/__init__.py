@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from seewhy.methods import backprop, cam, optimisation, perturbation
+from seewhy.methods import attention, backprop, cam, optimisation, perturbation
 
 METHODS: dict[str, Callable[..., Tensor]] = {
     "cam": cam.cam,
@@ -47,4 +47,7 @@ METHODS: dict[str, Callable[..., Tensor]] = {
     "guided-backprop": backprop.guided_backprop,
     "deconvnet": backprop.deconvnet,
     "guided-grad-cam": backprop.guided_grad_cam,
+    "attention-rollout": attention.attention_rollout,
+    "attention-relevance": attention.attention_relevance,
+    "legrad": attention.legrad,
 }

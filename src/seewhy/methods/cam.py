@@ -69,6 +69,7 @@ def grad_cam_plus_plus_normalised(
 def smooth_grad_cam_plus_plus(
     activations: Tensor,
     noisy_gradients: Callable[[int, float, int], Iterable[Tensor]],
+    note: Note | None = None,
     *,
     samples: int = 10,
     noise: float = 0.15,
@@ -81,6 +82,7 @@ def smooth_grad_cam_plus_plus(
     Args:
         activations: `(batch, channels, *spatial)` of the clean image.
         noisy_gradients: gives the gradients of one noisy copy after another.
+        note: takes what the reader of the map should know.
         samples: how many noisy copies.
         noise: the noise's standard deviation as a share of the image's range (max − min).
         seed: of the noise; the same seed gives the same map.
@@ -101,6 +103,8 @@ def smooth_grad_cam_plus_plus(
         raise MethodError(f"samples={samples} gives no noisy copy; at least 1 is wanted.")
     over = spatial(activations)
     denominator = 2 * second + activations.sum(over, keepdim=True) * unit * third
+    because = "the mean of g³ has not the sign of g there, or the layer's values are signed"
+    note_poles(note, denominator, (first > 0) & (second > 0), because)
     alpha = torch.where(denominator == 0, 0, second / denominator)
     return weighted_sum(activations, (alpha * first.relu() * unit).sum(over)).relu()
 

@@ -12,6 +12,7 @@ each target reads its score there. The arguments are called after what a functio
 - `without_channels(channels)`: scores `(n, targets)` where one channel of the layer each is zero.
 - `forward(count, make)`: the same for versions of the image.
 - `forward_probability(count, make)`: the same, but for each target the probability of its class.
+- `note(said)`: takes what the reader of the map should know.
 
 Results are raw maps `(targets, *spatial)`, neither scaled nor resized: at the layer's
 resolution where a function has `activations`, otherwise at the image's. They do not depend on how
@@ -29,6 +30,7 @@ from torch.nn.functional import conv1d, one_hot, pad
 
 from seewhy.errors import MethodError
 from seewhy.methods.positions import at_positions, spatial
+from seewhy.methods.signed import Note, note_negative_sums
 from seewhy.scaling import resize_map, unit_range
 
 Make = Callable[[Tensor], Tensor]
@@ -39,18 +41,26 @@ Channels = Callable[[Tensor], Tensor]
 # --- Channels taken away ------------------------------------------------------------------------
 
 
-def ablation_cam(activations: Tensor, scores: Tensor, without_channels: Channels) -> Tensor:
+def ablation_cam(
+    activations: Tensor,
+    scores: Tensor,
+    without_channels: Channels,
+    note: Note | None = None,
+) -> Tensor:
     """Channels weighted by how far the score falls when the channel is set to zero (Desai 2020).
 
     The weight is the fall y − y_k itself. The paper divides it by y, which for y > 0 gives the
     same picture, and for y < 0 turns it round: see `ablation_cam_relative`. Channels are set to 0
     whatever their sign; pytorch-grad-cam sets them to about −1e7 where any value is negative.
     """
-    return _weighted_sum(_drops(activations, scores, without_channels), activations).relu()
+    return _weighted_sum(_drops(activations, scores, without_channels, note), activations).relu()
 
 
 def ablation_cam_relative(
-    activations: Tensor, scores: Tensor, without_channels: Channels
+    activations: Tensor,
+    scores: Tensor,
+    without_channels: Channels,
+    note: Note | None = None,
 ) -> Tensor:
     """Ablation-CAM with the paper's weights (y − y_k) / y (Desai 2020; pytorch-grad-cam).
 
@@ -64,18 +74,25 @@ def ablation_cam_relative(
             "a target's score is 0, and ablation-cam-relative divides by it; use ablation-cam, "
             "which does not."
         )
-    weights = _drops(activations, scores, without_channels) / scores[:, None]
+    weights = _drops(activations, scores, without_channels, note) / scores[:, None]
     return _weighted_sum(weights, activations).relu()
 
 
-def ablation_cam_slope(activations: Tensor, scores: Tensor, without_channels: Channels) -> Tensor:
+def ablation_cam_slope(
+    activations: Tensor,
+    scores: Tensor,
+    without_channels: Channels,
+    note: Note | None = None,
+) -> Tensor:
     """Ablation-CAM with the slope (y − y_k) / ‖A_k‖ that the paper starts from (Desai 2020).
 
     The norm is the sum of absolute values. With it, for activations that are not negative and a
     head of global average pooling and one linear map, this is CAM over the number of positions.
     """
     norms = activations.to(scores).abs().flatten(1).sum(1)
-    weights = _drops(activations, scores, without_channels) / torch.where(norms == 0, 1, norms)
+    weights = _drops(activations, scores, without_channels, note) / torch.where(
+        norms == 0, 1, norms
+    )
     return _weighted_sum(weights, activations).relu()
 
 
@@ -98,6 +115,8 @@ def recipro_cam_gaussian(activations: Tensor, rerun: Versions) -> Tensor:
     1/2 of the position and 1/4 of each neighbour, along every dimension: 3 × 3 on a picture.
     As in openvino_xai each position keeps its own activations, times the mask. The authors' code,
     where this is switched off, has the middle position's activations in all nine places instead.
+    On a transformer's last norm before its attention this is ViT-ReciproCAM (Byun 2023), where the
+    head reads the class token, which is kept.
     """
     sides = []
     for size in activations.shape[1:]:
@@ -381,12 +400,15 @@ def _weighted_sum(weights: Tensor, activations: Tensor) -> Tensor:
     return torch.einsum("tk,k...->t...", weights, activations.to(weights))
 
 
-def _drops(activations: Tensor, scores: Tensor, without_channels: Channels) -> Tensor:
+def _drops(
+    activations: Tensor, scores: Tensor, without_channels: Channels, note: Note | None
+) -> Tensor:
     """How far each score falls without each channel, `(targets, channels)`."""
     drops = scores.new_zeros(len(scores), len(activations))
     alive = activations.flatten(1).any(1).nonzero()[:, 0]  # without a dead channel nothing changes
     if len(alive):
         drops[:, alive] = scores[:, None] - without_channels(alive).mT
+    note_negative_sums(note, activations, drops)
     return drops
 
 

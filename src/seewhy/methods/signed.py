@@ -76,9 +76,8 @@ def note_negative_sums(note: Note | None, activations: Tensor, drops: Tensor) ->
     if note is None:
         return
     turned = (activations.flatten(1).sum(1) < 0) & (drops != 0).any(0).to(activations.device)
-    if bool(turned.any()):
+    if bool(turned.any()):  # without a count, the same for every image of a batch
         note(
-            f"Ablation-CAM's weight has the wrong sign in {int(turned.sum())} of {len(turned)} "
-            "channels: their values sum to less than 0, and setting them to 0 raises them; "
-            f"{_INSTEAD}"
+            "Ablation-CAM's weight has the wrong sign in channels whose values sum to less than "
+            f"0, which setting them to 0 raises, and the layer has such channels; {_INSTEAD}"
         )

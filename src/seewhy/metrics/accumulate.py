@@ -6,13 +6,18 @@ its parts are merged, and the result does not depend on the order in which they 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from seewhy.errors import MetricError
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Of the images' sum (draws, points), what is defined of all of them together: (draws,)."""
+
+_WEIGHTS = 2**22  # of images in draws that are held at once
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class PerImage:
         *,
         classes: Mapping[str, str] | None = None,
         images: Mapping[str, str] | None = None,
+        of_sum: Statistic | None = None,
         level: float = 0.95,
         draws: int = 1000,
         seed: int = 0,
@@ -117,14 +123,18 @@ class PerImage:
             classes: of each id its class: the mean of the classes' means, as in the pointing
                 game. A class that a draw misses does not count in that draw.
             images: of each id its image, where images have several values: they are drawn together.
+            of_sum: of curves, such as counts of pixels: what the sum over the images gives, in
+                place of the mean of numbers.
             level: of the interval.
             draws: how many times the images are drawn anew.
             seed: of the draws.
 
         Raises:
-            MetricError: the values are curves, or an id has no class or image.
+            MetricError: curves without `of_sum` or numbers with it, or an id that has no class or
+                image.
         """
-        return _estimate(self.ids, self.array(), classes, images, level, draws, seed)
+        values = [self.array()]
+        return _estimate(self.ids, values, classes, images, of_sum, level, draws, seed)
 
     def minus(
         self,
@@ -132,6 +142,7 @@ class PerImage:
         *,
         classes: Mapping[str, str] | None = None,
         images: Mapping[str, str] | None = None,
+        of_sum: Statistic | None = None,
         level: float = 0.95,
         draws: int = 1000,
         seed: int = 0,
@@ -142,7 +153,7 @@ class PerImage:
 
         Args:
             other: the same measure of another method.
-            classes, images, level, draws, seed: as `estimate` takes them.
+            classes, images, of_sum, level, draws, seed: as `estimate` takes them.
 
         Raises:
             MetricError: as `estimate`, or no image in common.
@@ -150,9 +161,9 @@ class PerImage:
         ids = tuple(sorted(self._values.keys() & other._values.keys()))
         if not ids:
             raise MetricError("the two have no image in common; a paired difference needs some.")
-        differences = np.stack([self._values[id_] - other._values[id_] for id_ in ids])
+        both = [np.stack([one._values[id_] for id_ in ids]) for one in (self, other)]
         alone = len(self._values.keys() ^ other._values.keys())
-        found = _estimate(ids, differences, classes, images, level, draws, seed)
+        found = _estimate(ids, both, classes, images, of_sum, level, draws, seed)
         return Estimate(found.value, found.low, found.high, found.count, found.undefined + alone)
 
     def to_json(self) -> dict[str, Any]:
@@ -185,44 +196,76 @@ class PerImage:
 
 def _estimate(
     ids: Sequence[str],
-    values: np.ndarray,
+    values: Sequence[np.ndarray],
     classes: Mapping[str, str] | None,
     images: Mapping[str, str] | None,
+    of_sum: Statistic | None,
     level: float,
     draws: int,
     seed: int,
 ) -> Estimate:
-    if values.ndim > 1:
-        raise MetricError("these values are curves; an estimate is of one number an image.")
+    """Of one measure, or of the first less the second."""
+    if any((one.ndim > 1) != (of_sum is not None) for one in values if len(one)):
+        raise MetricError(
+            "an estimate is of one number an image, or of curves with what their sum gives."
+        )
     if not 0 < level < 1 or draws < 1:
         raise MetricError(
             f"level={level} and draws={draws} were given; a share below 1 and at least 1 are wanted"
         )
-    defined = ~np.isnan(values)
+    if not ids:
+        return Estimate(np.nan, np.nan, np.nan, 0, 0)
+    defined = ~np.any([np.isnan(one.reshape(len(one), -1)).any(1) for one in values], axis=0)
     kept = [id_ for id_, there in zip(ids, defined, strict=True) if there]
-    values = values[defined]
     undefined = int((~defined).sum())
     if not kept:
         return Estimate(np.nan, np.nan, np.nan, 0, undefined)
     groups = _numbered(kept, classes, "class") if classes else np.zeros(len(kept), np.int64)
     clusters = _numbered(kept, images, "image") if images else np.arange(len(kept))
     number = int(clusters.max()) + 1
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    parts = [one[defined][order] for one in values]
 
-    def mean(weights: np.ndarray) -> float:
-        size = np.bincount(groups, weights)
-        total = np.bincount(groups, weights * values)
-        there = size > 0
-        return float((total[there] / size[there]).mean())
+    def found(weights: np.ndarray) -> np.ndarray:
+        """(draws, ids) → (draws,): the mean of the groups that are there."""
+        weights = weights[:, order].astype(np.float64)
+        size = np.add.reduceat(weights, starts, axis=1)
+        if of_sum is None:
+            own = parts[0] - parts[1] if len(parts) > 1 else parts[0]
+            total = np.add.reduceat(weights * own, starts, axis=1)
+            each = np.divide(total, size, out=np.full(size.shape, np.nan), where=size > 0)
+        else:
+            ends = [*starts[1:], len(order)]
+            sides = [
+                np.stack(
+                    [
+                        of_sum(weights[:, a:b] @ part[a:b])
+                        for a, b in zip(starts, ends, strict=True)
+                    ],
+                    axis=1,
+                )
+                for part in parts
+            ]
+            each = sides[0] - sides[1] if len(sides) > 1 else sides[0]
+        there = ~np.isnan(each)
+        count = there.sum(1)
+        total = np.where(there, each, 0).sum(1)
+        return np.where(count > 0, total / count.clip(1), np.nan)
 
-    value = mean(np.ones(len(kept)))
-    if number < 2:
+    value = float(found(np.ones((1, len(kept))))[0])
+    if number < 2 or np.isnan(value):
         return Estimate(value, np.nan, np.nan, len(kept), undefined)
     random = np.random.default_rng(seed)
-    means = [
-        mean(np.bincount(random.integers(number, size=number), minlength=number)[clusters])
-        for _ in range(draws)
-    ]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    at_once = max(1, _WEIGHTS // number)
+    means = []
+    for start in range(0, draws, at_once):
+        drawn = [
+            np.bincount(random.integers(number, size=number), minlength=number)
+            for _ in range(min(at_once, draws - start))
+        ]
+        means.append(found(np.stack(drawn)[:, clusters]))
+    low, high = np.nanquantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
     return Estimate(value, float(low), float(high), len(kept), undefined)
 
 

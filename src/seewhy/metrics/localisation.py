@@ -301,18 +301,19 @@ def pixel_histogram(
     )
 
 
-def pixel_average_precision(histogram: np.ndarray) -> float:
+def pixel_average_precision(histogram: np.ndarray) -> np.ndarray:
     """PxAP: the area under precision over recall of all pixels (Choe 2020, section 4.1).
 
-    Of a `pixel_histogram` or a sum of them; each image's pixels count alike, so that large
-    pictures weigh more unless all are resized to one size, as in the paper. NaN without an object.
+    Of `pixel_histogram`s (..., 2, bins), each of an image or the sum of those of several: (...),
+    NaN without an object. In a sum large pictures weigh more; the paper has all at one size, which
+    a histogram over its picture's number of pixels repeats.
     """
-    true, false = np.asarray(histogram, np.float64)[:, ::-1].cumsum(1)
-    if not true[-1]:
-        return float("nan")
+    true, false = np.moveaxis(np.asarray(histogram, np.float64)[..., ::-1].cumsum(-1), -2, 0)
     named = true + false
     precision = np.divide(true, named, out=np.zeros_like(true), where=named > 0)
-    return float((precision * np.diff(true, prepend=0)).sum() / true[-1])
+    area = (precision * np.diff(true, prepend=0)).sum(-1)
+    whole = true[..., -1]
+    return np.where(whole > 0, area / np.where(whole > 0, whole, 1), np.nan)
 
 
 def mask_overlaps(histogram: np.ndarray) -> np.ndarray:

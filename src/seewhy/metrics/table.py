@@ -5,6 +5,8 @@ from its signature, and with the ones below written beside every figure.
 
 - `score`: `"probability"` or `"logit"` of the explained class, for metrics that run the model.
 - `on`: for metrics of a region, `"boxes"` (filled) or `"mask"`.
+- `confidence`, `count`, `seed`: of collages, the least probability of the pictures in them, how
+  many are drawn, and by what.
 """
 
 from __future__ import annotations
@@ -18,14 +20,25 @@ import numpy as np
 
 from seewhy.errors import MetricError
 from seewhy.metrics import faithfulness, imputation, localisation, robustness, sanity
+from seewhy.metrics.accumulate import Statistic
 
 Needs = Literal[
-    "region", "boxes", "mask", "score", "score and explain", "explain", "seeds", "model", "classes"
+    "region",
+    "boxes",
+    "mask",
+    "collage",
+    "score",
+    "score and explain",
+    "explain",
+    "seeds",
+    "model",
+    "classes",
 ]
 """What a metric's function takes beside its options:
 
 - `region`: the map on the picture, and the object's pixels there; `boxes`: the true boxes instead;
   `mask`: the mask and the pixels to ignore;
+- `collage`: the maps of pictures laid side by side, each for one cell's class, and the cells;
 - `score`: score, images, maps; `score and explain`: score, explain, images, maps;
 - `explain`: explain, images; `seeds`: the same, with a seed;
 - `model`: model, images, explain; `classes`: explain, images, classes.
@@ -37,6 +50,7 @@ PLACED = ("region", "boxes", "mask")
 _NOT_OPTIONS = ("at_once", "ignore", "classes", "layers", "size")
 _SCORES = ("probability", "logit")
 _REGIONS = ("boxes", "mask")
+_COLLAGES = {"confidence": 0.9, "count": 50, "seed": 0}  # the paper takes 0.99
 _CENTRED = ("whole image", "centre Gaussian")
 
 
@@ -72,6 +86,10 @@ class Metric:
         pixels: options in pixels of a picture whose shorter side is 224, to be scaled to others.
         baselines: the maps that know nothing of the image, to be reported beside it.
         ious: of box metrics whose threshold is chosen on other images: the IoUs that count.
+        pooled: of metrics of all pictures together: what their summed results give, flattened;
+            `value` is then a picture's own, by which pictures are told apart.
+        passes_below: of tests: a method passes whose value is below this, a half of what a map
+            that stays as it is has.
     """
 
     title: str
@@ -87,6 +105,8 @@ class Metric:
     pixels: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     ious: tuple[float, ...] = ()
+    pooled: Statistic | None = None
+    passes_below: float | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -102,6 +122,8 @@ class Metric:
             found["score"] = "probability"
         if self.needs == "region":
             found["on"] = "boxes"
+        if self.needs == "collage":
+            found |= _COLLAGES
         return found
 
     def with_options(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,13 +151,17 @@ def _shares_and_scores(result: Any) -> tuple[Any, Any]:
     return result.shares, result.scores
 
 
-def _last(result: sanity.Likeness) -> Any:
-    return result.absolute[:, -1]
+def _upper(result: sanity.Likeness) -> Any:
+    return result.absolute[:, 0]
 
 
 def _stages(result: sanity.Likeness) -> tuple[Any, Any]:
     count = len(result.steps)
     return np.arange(1, count + 1) / count, result.absolute
+
+
+def _average_precision(sums: np.ndarray) -> np.ndarray:
+    return localisation.pixel_average_precision(sums.reshape(len(sums), 2, -1))
 
 
 _CASCADE = Curve(_stages, "share of the layers drawn anew", "rank correlation")
@@ -189,10 +215,17 @@ METRICS: dict[str, Metric] = {
     ),
     "pxap": Metric(
         "PxAP", "higher",
-        "the area under precision over recall of the pixels, image by image (Choe 2020 pools the "
-        "pixels of all images)",
+        "the area under precision over recall of the pixels of all pictures, each picture's as "
+        "many",
         "Choe 2020", "mask", localisation.pixel_histogram,
-        value=localisation.pixel_average_precision, baselines=_CENTRED,
+        value=localisation.pixel_average_precision, changed={"interval": 0.01},
+        baselines=_CENTRED, pooled=_average_precision,
+    ),
+    "grid-pointing": Metric(
+        "grid pointing", "higher",
+        "the share of the map's positive values that lies in its own class's cell, of four "
+        "pictures of different classes laid side by side at twice the input's size",
+        "Rao 2022", "collage", localisation.grid_pointing, baselines=("whole image",),
     ),
     "deletion": Metric(
         "deletion", "lower",
@@ -302,10 +335,11 @@ METRICS: dict[str, Metric] = {
     ),
     "sanity-cascading": Metric(
         "cascading randomisation", "lower",
-        "how alike the map still is, by rank and without signs, when all weights are drawn anew "
-        "(a method that shows the model's reasons comes near 0)",
-        "Adebayo 2018", "model", sanity.cascading_randomisation, _last, _CASCADE,
-        changed={"stages": 5},
+        "how alike the map still is, by rank and without signs, when the upper layers are drawn "
+        "anew, the first of the stages: the scores are random then, and so should the map be; the "
+        "curve goes on to the lowest layer",
+        "Adebayo 2018", "model", sanity.cascading_randomisation, _upper, _CASCADE,
+        changed={"stages": 5}, passes_below=0.5,
     ),
     "sanity-independent": Metric(
         "independent randomisation", "lower",
@@ -319,7 +353,7 @@ METRICS: dict[str, Metric] = {
         "another class's map", "lower",
         "how alike, by rank, the map is to that of another class drawn at random",
         "after Adebayo 2018", "classes", sanity.target_randomisation,
-        lambda result: result.spearman.mean(1),
+        lambda result: result.spearman.mean(1), passes_below=0.5,
     ),
 }  # fmt: skip
 """By the names that `seewhy evaluate --metrics` takes."""

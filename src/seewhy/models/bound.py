@@ -91,6 +91,11 @@ class Bound(nn.Module):
             outputs = module(*given)
         return find_logits(outputs, self._output, size=picture.shape[-2:])
 
+    @property
+    def beside(self) -> bool:
+        """Whether it is called with more than the picture."""
+        return bool(self._path)
+
     def image(self, index: int) -> Bound:
         """The model bound to what belongs to one image of the batch."""
         if not self._path:

@@ -250,7 +250,8 @@ def _load_exported(path: Path) -> object:
 
 
 def _load_scripted(path: Path) -> object:
-    return torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    loaded: object = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    return loaded
 
 
 # What tells an archive with a program from one with weights, what to call it, how to read it.

@@ -38,6 +38,10 @@ class Grid:
         """How many channels a tensor of that shape has."""
         return shape[1 if self.form in ("channels first", "frames") else -1]
 
+    def fits(self, picture: Sequence[int]) -> bool:
+        """Whether it is what one stride along all axes of the picture leaves."""
+        return _fits(self.size, picture[2:])
+
     def of(self, tensor: Tensor) -> Tensor:
         """`(batch, channels, *size)`: a view of the layer's tensor."""
         if self.form == "channels first":
@@ -135,16 +139,21 @@ def _fits(size: Sequence[int], axes: Sequence[int]) -> bool:
 
 
 def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]]) -> Grid | None:
-    """The grid that leaves the fewest tokens over; rather one that divides the picture's size."""
+    """The grid that leaves the fewest tokens over; rather a known one, or one that divides.
+
+    Where maps are known and none has that size, what is left over is no class token: the queries
+    of a detector, for which some number of rows and columns could always be found.
+    """
     found: dict[tuple[bool, int], list[tuple[int, ...]]] = {}
     for size in _sizes(axes):
         extra = count - math.prod(size)
         if 0 <= extra <= _most_extra(size):
-            pairs = zip(size, axes, strict=True)
-            uneven = any(length % positions for positions, length in pairs)
-            found.setdefault((uneven, extra), []).append(size)
+            strange = size not in known and not _divides(size, axes)
+            found.setdefault((strange, extra), []).append(size)
     if found:
-        (_, extra), sizes = min(found.items())
+        (strange, extra), sizes = min(found.items())
+        if strange and extra and known:
+            return None
         if len(sizes) > 1:  # fewer frames of more positions, or more of fewer
             sizes = [size for size in sizes if size in known]
         return Grid(sizes[0], "tokens", extra) if sizes else None
@@ -154,6 +163,12 @@ def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]])
         return None
     size = min(fitting, key=lambda one: left[one])
     return Grid(size, "tokens", left[size])
+
+
+def _divides(size: Sequence[int], axes: Sequence[int]) -> bool:
+    """Whether one whole stride leaves these positions and no rest (frames have their own)."""
+    strides = [length / positions for positions, length in zip(size, axes, strict=True)]
+    return all(one.is_integer() for one in strides) and len(set(strides[-2:])) == 1
 
 
 def _most_extra(size: Sequence[int]) -> int:

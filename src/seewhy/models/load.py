@@ -145,7 +145,7 @@ def load_model(
 def preprocess_of(module: nn.Module) -> Preprocess:
     """The preprocessing for a bare module: timm's, if it is a timm model, else ImageNet's usual.
 
-    `source` says which. An exported program's is in the size that it was exported for.
+    That has the size that an exported program was made for. `source` says which it is.
     """
     return _preprocess_carried(unwrap(module))[0]
 

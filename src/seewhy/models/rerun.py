@@ -434,14 +434,14 @@ class Rerun:
         if len(first) != sum(1 for _ in tensors_in(outputs)):
             raise _InexactError("its output has another form when it is rerun")
         references = iter(first)
-        worst = 0.0
+        worst, grown = 0.0, False
 
         def split(tensor: Tensor) -> Tensor:
-            nonlocal worst
+            nonlocal worst, grown
             reference = next(references)
             rows = len(reference) if reference.ndim else 0
             if rows and tensor.shape == (rows * count, *reference.shape[1:]):
-                last, others = tensor[-rows:], tensor[:-rows]
+                last, others, grown = tensor[-rows:], tensor[:-rows], True
             elif tensor.shape == reference.shape:  # says nothing about single images
                 last = others = tensor
             else:
@@ -450,6 +450,8 @@ class Rerun:
             return others
 
         outputs = _mapped(outputs, split)
+        if not grown:  # a part kept the number of images where no tensor shows it
+            raise _InexactError("its output is that of one image, however many are rerun")
         if not worst <= self._tolerance:  # also for NaN
             raise _InexactError(
                 f"unchanged activations give outputs that differ by {worst:.1g} of the largest"

@@ -249,7 +249,7 @@ def watch(
     hooks = [(layer.module, seen.see(index)) for index, layer in enumerate(layers)]
     if linear:
         hooks += [(module, seen.see_linear) for module in modules_of(model) if _is_linear(module)]
-    with undisturbed(model), _hooked(hooks), torch.enable_grad():
+    with undisturbed(model), hooked(hooks), torch.enable_grad():
         try:
             yield seen
         except RuntimeError as error:
@@ -273,6 +273,8 @@ class Call:
         same_as: the earlier call whose output is this output (a container's last child).
         floating: whether the output is floating-point, or integers that stand for such numbers.
         entered: the shape of the first argument, if that is a tensor.
+        order: where a part without weights only puts its tokens `(1, count, channels)` into
+            another order: which row each of them was.
     """
 
     name: str
@@ -283,6 +285,7 @@ class Call:
     same_as: Call | None
     floating: bool
     entered: tuple[int, ...] | None
+    order: Tensor | None = None
 
 
 @dataclass
@@ -292,13 +295,15 @@ class _Tracer:
     calls: list[Call] = field(default_factory=list)
     inputs: list[tuple[tuple[int, int], tuple[int, ...]] | None] = field(default_factory=list)
     latest: dict[int, tuple[weakref.ref[Tensor], int, Call]] = field(default_factory=dict)
+    rows: Tensor | None = None  # what the part without weights that runs now has taken in
 
-    def before(self, module: nn.Module, args: Any) -> None:  # noqa: ARG002
+    def before(self, module: nn.Module, args: Any) -> None:
         if threading.get_ident() == self.thread:
             tensor = args[0] if args and isinstance(args[0], Tensor) else None
             self.inputs.append(
                 None if tensor is None else ((id(tensor), tensor._version), tuple(tensor.shape))
             )
+            self.rows = tensor if is_weightless(module) else None
 
     def after(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
         if threading.get_ident() != self.thread:
@@ -315,10 +320,12 @@ class _Tracer:
                 same_as=None if tensor is None else self._earlier(tensor),
                 floating=tensor is not None and _has_numbers(tensor),
                 entered=entered,
+                order=_order(self.rows, tensor),
             )
             self.calls.append(made)
             if tensor is not None:
                 self.latest[id(tensor)] = (weakref.ref(tensor), tensor._version, made)
+        self.rows = None
 
     def _earlier(self, tensor: Tensor) -> Call | None:
         """The call that gave this very tensor."""
@@ -343,9 +350,27 @@ def trace(
     tracer = _Tracer(names, threading.get_ident())
     hooks = [(module, tracer.after) for module in names]
     before = [(module, tracer.before) for module in names]
-    with undisturbed(model), _hooked(hooks, before), torch.no_grad():
+    with undisturbed(model), hooked(hooks, before), torch.no_grad():
         outputs = model(inputs.clone() if inputs.is_inference() else inputs)
     return outputs, tracer.calls
+
+
+def is_weightless(module: nn.Module) -> bool:
+    """Whether it is somebody's own part without weights and parts: it may reorder what it gets."""
+    own = type(module).__module__.split(".")[:2] != ["torch", "nn"]
+    return own and not module._modules and not module._parameters
+
+
+def _order(before: Tensor | None, after: Tensor | None) -> Tensor | None:
+    """Which row of `before` each row of `after` is, if these are the same rows otherwise."""
+    if before is None or after is None or before.ndim != 3 or before.shape != after.shape:
+        return None
+    if before is after or before.is_meta or len(before) != 1:
+        return None
+    order = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
+    order[after[0].sum(-1).argsort()] = before[0].sum(-1).argsort()
+    moved = not torch.equal(before, after) and torch.equal(before[:, order], after)
+    return order.cpu() if moved else None
 
 
 @contextmanager
@@ -363,7 +388,7 @@ def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Itera
         other = replace(tensor)
         return None if other is None else replace_tensor(output, path, other)
 
-    with _hooked([(layer.module, hook)]):
+    with hooked([(layer.module, hook)]):
         yield
 
 
@@ -423,16 +448,14 @@ def unwrap(model: Any) -> nn.Module:
             f"model is a {type(model).__name__}; a torch.nn.Module, a torch.export program or a "
             "loaded model is wanted."
         )
-    module: nn.Module = model
+    inner: nn.Module = model
     while True:
-        if "_orig_mod" in module._modules:
-            inside = module._modules["_orig_mod"]
-        elif isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            inside = module.module
+        if "_orig_mod" in inner._modules:
+            inner = inner._orig_mod  # type: ignore[assignment]
+        elif isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = inner.module
         else:
-            return module
-        assert inside is not None
-        module = inside
+            return inner
 
 
 def modules_of(model: nn.Module) -> list[nn.Module]:
@@ -525,10 +548,11 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _hooked(
+def hooked(
     after: Sequence[tuple[nn.Module, Callable[..., Any]]],
     before: Sequence[tuple[nn.Module, Callable[..., Any]]] = (),
 ) -> Iterator[None]:
+    """Forward hooks behind and before modules while the block lasts."""
     with ExitStack() as stack:
         with _lock:  # handles number themselves from a shared count, which is not atomic
             handles = [module.register_forward_pre_hook(hook) for module, hook in before]

@@ -230,6 +230,12 @@ def _main(evaluation: _Evaluation) -> str:
             "corrected for the number of comparisons). No mark: no such method, or a pair that was "
             "not compared."
         )
+    for metric, _ in columns:
+        if (limit := finite(metric.entry.get("passes_below"))) is not None:
+            notes.append(
+                f"{text(metric.title)} is a test: a method passes if its {evaluation.level} lies "
+                f"below {metric.scale.number(limit)}, and fails if it lies above."
+            )
     as_good = [
         f"{text(metric.title)} ({name(winner)})"
         for metric, _ in columns
@@ -329,6 +335,8 @@ def _cell(entry: Entry, metric: _Metric, size: Any, best: bool) -> str:
     notes = [f"n = {_whole(entry['n'])}"] if entry.get("n") not in (None, size) else []
     if entry.get("undefined"):
         notes.append(f"{_whole(entry['undefined'])} undefined")
+    if entry.get("verdict"):
+        notes.append(text(entry["verdict"]))
     spread = metric.scale.interval(entry.get("low"), entry.get("high"))
     return (
         f'<td data-value="{"" if mean is None else repr(mean)}"{_class("best" if best else "")}>'

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -34,6 +34,7 @@ vectors = arrays.arrays(np.float64, 4, elements=st.floats(-3, 3)).filter(
 )
 
 
+@settings(deadline=None)
 @given(vectors, vectors, st.floats(0.1, 10))
 def test_the_cosine_of_two_embeddings(own: np.ndarray, other: np.ndarray, scale: float) -> None:
     expected = own @ other / np.linalg.norm(own) / np.linalg.norm(other)

@@ -1,6 +1,6 @@
 """Do the maps of two classes fall on their own photographs?
 
-    python examples/contrast.py cats_dogs --imagenet ilsvrc_val --vit small_vit/pure.safetensors
+    python benchmarks/contrast.py cats_dogs --imagenet ilsvrc_val --vit small_vit/hybrid.safetensors
 
 Two photographs that a network knows, each alone, are put side by side, and one above the other,
 each pair in four ways, so that a place that is always bright helps neither. For the class of each
@@ -10,13 +10,15 @@ the half is the brighter one, and whether the maximum is there. Chance is one ha
 that does not look at the target gets exactly that.
 
 `cats_dogs` is a folder with test/cats and test/dogs; `--imagenet` annotated pictures of ImageNet's
-classes for the demo network; `--vit` what examples/small_vit.py saved.
+classes for the demo network; `--vit` what examples/small_vit.py saved. What is found is written
+into docs/transformers.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,9 +29,8 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import torch
-from cat_dog import labelled_images
+from page import write_part
 from rich.console import Console
-from rich.table import Table
 
 import seewhy
 from seewhy import LoadedModel, SeewhyError
@@ -39,6 +40,11 @@ from seewhy.dataset.reading import read_dataset
 from seewhy.metrics.localisation import energy_pointing, pointing_game
 from seewhy.metrics.resizing import to_size
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "examples"))
+from cat_dog import labelled_images  # noqa: E402
+
+PAGE = ROOT / "docs" / "transformers.md"
 METHODS = (
     "grad-cam",
     "hires-cam",
@@ -48,7 +54,11 @@ METHODS = (
     "ablation-cam",
     "score-cam-bounded",
     "rise",
+    "attention-rollout",
+    "attention-relevance",
+    "legrad",
 )
+ATTENTION = METHODS[-3:]  # for transformers alone
 # Methods that compute for seconds a map: on so many pairs, and with fewer samples.
 LONG = {"ablation-cam": 5, "score-cam-bounded": 5, "rise": 5, "recipro-cam": 10}
 OPTIONS: dict[str, dict[str, Any]] = {"rise": {"masks": 500}}
@@ -194,25 +204,26 @@ def table_of(
     methods: Sequence[str],
     layers: Sequence[str | None],
     count: int,
-) -> Table:
+) -> str:
+    """What was measured of one model, in Markdown."""
     pairs = known_pairs(model, photographs, count)
-    table = Table("method", "layer", "own half", "brighter", "maximum", "silent", "maps", "s a map")
-    table.title = f"{model.name}: {len(pairs)} pairs"
+    several = len(layers) > 1
+    lines = [
+        f"**{model.name}**, {len(pairs)} pairs:\n",
+        "| method |" + " layer |" * several + " own half | brighter | maximum | silent | maps |",
+        "|---|" + "---|" * several + "--:|--:|--:|--:|--:|",
+    ]
     for layer in layers:
         for method in methods:
-            few = pairs[: LONG.get(method, len(pairs))]
-            found = measure(model, few, method, layer)
-            table.add_row(
-                method,
-                layer or "proposed",
-                f"{found.energy:.1%}",
-                f"{found.brighter:.1%}",
-                f"{found.pointing:.1%}",
-                str(found.silent),
-                str(found.maps),
-                f"{found.seconds:.2f}",
+            found = measure(model, pairs[: LONG.get(method, len(pairs))], method, layer)
+            lines.append(
+                f"| `{method}` |"
+                + f" {layer or 'proposed'} |" * several
+                + f" {found.energy:.0%} | {found.brighter:.0%} | {found.pointing:.0%} | "
+                f"{found.silent} | {found.maps} |"
             )
-    return table
+            console.print(lines[-1], f"{found.seconds:.2f} s a map", highlight=False)
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -221,26 +232,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--imagenet", type=Path, help="annotated pictures of ImageNet's classes")
     parser.add_argument("--vit", type=Path, action="append", default=[], help="saved weights")
     parser.add_argument("--vit-layer", action="append", help="a layer to look at; repeat it")
-    parser.add_argument("--method", action="append", help="repeat it; default: eight of them")
+    parser.add_argument("--method", action="append", help="repeat it; default: eleven of them")
     parser.add_argument("--pairs", type=int, default=25)
     chosen = parser.parse_args(arguments)
     methods = chosen.method or METHODS
+    without = [method for method in methods if method not in ATTENTION]
 
     try:
         animals = cats_and_dogs(chosen.data / "test")
         model = seewhy.load_model("demo-cat-dog")
-        console.print(table_of(model, animals, methods, [None], chosen.pairs))
+        tables = [table_of(model, animals, without, [None], chosen.pairs)]
         if chosen.imagenet is not None:
             model = seewhy.load_model("demo")
             things = of_imagenet(chosen.imagenet, model.labels)
-            console.print(table_of(model, things, methods, [None], chosen.pairs))
+            tables.append(table_of(model, things, without, [None], chosen.pairs))
         if chosen.vit:
             from small_vit import load_small_vit
         for path in chosen.vit:
             layers = chosen.vit_layer or [None]
-            console.print(table_of(load_small_vit(path), animals, methods, layers, chosen.pairs))
+            tables.append(table_of(load_small_vit(path), animals, methods, layers, chosen.pairs))
     except SeewhyError as error:
-        raise SystemExit(str(error)) from error
+        raise SystemExit(f"error: {error}") from error
+    write_part(PAGE, "contrast", "contrast.py", "\n\n".join(tables))
 
 
 if __name__ == "__main__":
