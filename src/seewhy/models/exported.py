@@ -60,6 +60,20 @@ def made_for(module: nn.Module) -> tuple[int | None, ...] | None:
     return None
 
 
+def kind_of(module: nn.Module) -> str:
+    """The name of a module's class; in an exported program, of the class it had before."""
+    made_of = getattr(module, "type_name", None) if type(module).__module__ == _UNFLATTEN else None
+    return (made_of() or "").split(".")[-1] if made_of else type(module).__name__
+
+
+def is_a(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a module is of that class, or was before it was exported."""
+    return isinstance(module, kind) or kind_of(module) == kind.__name__
+
+
+_UNFLATTEN = "torch.export.unflatten"
+
+
 def _trains(node: torch.fx.Node) -> bool:
     """Whether it is an operation that was told to do as in training."""
     schema = getattr(node.target, "_schema", None)
