@@ -22,7 +22,7 @@ from torchvision_layers import TORCHVISION, enlivened, torchvision_model
 from seewhy.errors import LayerError, MethodError, ModelError
 from seewhy.layers import find_layers
 from seewhy.models.rerun import in_chunks, is_out_of_memory, rerunning
-from seewhy.models.watch import watch
+from seewhy.models.watch import Layer, watch
 
 # Layers with a skip connection around them, or inside a branch, as they occur in real networks.
 INSIDE_TORCHVISION = {
@@ -996,10 +996,10 @@ def test_torchscript_is_refused_with_a_reason(inputs: Tensor) -> None:
     class Scripted(torch.jit.ScriptModule):
         pass
 
-    model = Functional()
+    model = Scripted()
     with (
         pytest.raises(ModelError, match="TorchScript"),
-        rerunning(Scripted(), find_layers(model, "late")[0], inputs),
+        rerunning(model, Layer("", model), inputs),
     ):
         pass
 
