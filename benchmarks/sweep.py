@@ -302,13 +302,13 @@ def enlivened(model: nn.Module, picture: Tensor) -> nn.Module:
     """
     generator = torch.Generator().manual_seed(3)
     for name, parameter in model.named_parameters():
-        if not parameter.is_floating_point() or name.endswith("bias"):
-            continue
         value = parameter.detach()
+        if not value.is_floating_point() or name.endswith("bias") or value.abs().max() > 0.01:
+            continue
         with torch.no_grad():
-            if parameter.ndim >= 2 and not value.any():
+            if parameter.ndim >= 2:
                 parameter.copy_(torch.randn(value.shape, generator=generator) * 0.02)
-            elif value.abs().max() <= 0.01:
+            else:
                 parameter.fill_(0.3)
     norms = [one for one in model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
     model.eval()

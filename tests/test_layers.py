@@ -205,6 +205,60 @@ def test_the_matrices_of_an_attention_are_not_listed() -> None:
     ]
 
 
+def test_what_the_heads_of_an_attention_share_is_no_map() -> None:
+    class Shared(nn.Module):
+        """The part for (batch, heads, tokens, channels) is the network's, not the attention's."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.mix = nn.Conv2d(3, 6, 4, 4), nn.Linear(6, 6)
+            self.of_heads = nn.PReLU()
+            self.head = nn.Linear(6, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.mix(self.patches(x).flatten(2).mT)
+            tokens = self.of_heads(tokens.unflatten(2, (2, 3)).movedim(2, 1)).movedim(1, 2)
+            return self.head(tokens.flatten(2).mean(1))
+
+    model, picture = Shared(), torch.randn(1, 3, 32, 48)
+    assert [row.name for row in list_layers(model, picture)] == ["patches", "mix"]
+    assert str(propose_layer(model, picture).layer) == "mix"
+
+
+def test_tokens_of_which_each_class_reads_one_are_passed_over() -> None:
+    """As VOLO, whose head adds each class's largest score among the tokens to the class token's."""
+
+    class Largest(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.mix = nn.Conv2d(3, 6, 4, 4), Attention(6)
+            self.last, self.head = nn.Linear(6, 6), nn.Linear(6, 500)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.last(self.mix(self.patches(x).flatten(2).mT))).amax(1)
+
+    torch.manual_seed(0)
+    proposal = propose_layer(Largest(), torch.randn(1, 3, 32, 48))
+    assert str(proposal.layer) == "patches"
+
+
+def test_a_map_of_one_row_that_is_read_as_a_sequence_is_a_map() -> None:
+    class Reader(nn.Module):
+        """Convolutions that leave one row, and a recurrent head over its columns."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.maps = nn.Conv2d(3, 6, (8, 2), (8, 2))
+            self.rows = nn.Linear(6, 6)
+            self.read = nn.GRU(6, 4, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(self.rows(self.maps(x).squeeze(2).mT))[1][-1]
+
+    rows = list_layers(Reader(), torch.randn(1, 3, 8, 66))
+    assert ("maps", (6, 1, 33)) in [(row.name, row.shape) for row in rows]
+
+
 class Unroll(nn.Module):
     """Puts the tokens of each 4×4 window so that two poolings of 2×2 are maxima a count apart."""
 

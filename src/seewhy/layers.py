@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -399,7 +399,7 @@ def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
 
 
 def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tensor] | None:
-    """A layer's activations, and the gradient by them of the outputs in a random direction.
+    """A layer's activations, and the gradient by them of the predicted class, or of all outputs.
 
     The gradient is zeros where the outputs do not depend on the layer; None for a network that
     knows no gradient.
@@ -417,11 +417,7 @@ def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tenso
         read = [tensor for tensor in read if has_gradient(tensor)]
         if not read:  # nor does any other output, or the layer lies on the way to another alone
             return nothing if any(has_gradient(one) for _, one in tensors_in(outputs)) else None
-        generator = torch.Generator().manual_seed(0)
-        score = sum(
-            (at_least_float32(one) * torch.randn(one.shape, generator=generator).to(one)).sum()
-            for one in read
-        )
+        score = sum(_direction(at_least_float32(one)) for one in read)
         assert isinstance(score, Tensor)
         try:
             (gradient,) = seen.gradients(score)
@@ -478,6 +474,17 @@ def _in_order(order: Tensor, before: Grid, grid: Grid) -> bool:
     )
 
 
+def _direction(output: Tensor) -> Tensor:
+    """One number of an output that depends on all of it, but of scores for classes the largest.
+
+    All classes together would read tokens of which each class reads only its own (VOLO).
+    """
+    if output.ndim == 2:
+        return output.amax(1).sum()
+    generator = torch.Generator().manual_seed(0)
+    return (output * torch.randn(output.shape, generator=generator).to(output)).sum()
+
+
 def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
     """The calls whose output can be laid on the picture at more than one position."""
     sizes = _sizes(calls, inputs)
@@ -489,7 +496,8 @@ def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
             if grid is not None and math.prod(grid.size) > 1:
                 found.append((call, grid))
     parts = _attending(found, inputs, sizes)
-    return [(call, grid) for call, grid in found if not _is_matrix(call, grid, parts, inputs)]
+    counts = {math.prod(g.size) + g.extra for _, g in found if g.form == "tokens"}
+    return [(one, g) for one, g in found if not _is_matrix(one, g, parts, counts, inputs)]
 
 
 def _attending(
@@ -505,12 +513,22 @@ def _attending(
     return parts
 
 
-def _is_matrix(call: Call, grid: Grid, parts: Mapping[str, int], inputs: Tensor) -> bool:
-    """Whether what looks like a map is positions by positions, or by channels, of an attention."""
+def _is_matrix(
+    call: Call, grid: Grid, parts: Mapping[str, int], counts: Set[int], inputs: Tensor
+) -> bool:
+    """Whether what looks like a map is tokens by tokens, or by channels, of each attention head.
+
+    Args:
+        call, grid: what looks like a map.
+        parts: the attentions, by name, and their numbers of tokens.
+        counts: of tokens, anywhere in the model.
+        inputs: the picture.
+    """
     prefixes = [name for name in parts if call.name.startswith(f"{name}.")]
-    return any(
-        grid.size == (parts[name], parts[name]) or not grid.fits(inputs.shape) for name in prefixes
-    )
+    if grid.form == "tokens" or grid.fits(inputs.shape):
+        return any(grid.size == (parts[name], parts[name]) for name in prefixes)
+    of_tokens = math.prod(grid.size) not in counts and not counts.isdisjoint(grid.size)
+    return bool(prefixes) or of_tokens
 
 
 def _sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], ...]:

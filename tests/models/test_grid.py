@@ -65,6 +65,7 @@ def test_queries_are_not_laid_on_the_picture() -> None:
     assert find_grid((1, 10, 4), picture, None, known) is None
     assert find_grid((1, 97, 4), picture, None, known) == Grid((8, 12), "tokens", 1)
     assert find_grid((1, 24, 4), picture, None, known) == Grid((4, 6), "tokens")
+    assert find_grid((1, 1 + 96 + 10, 4), picture, None, known) is None  # YOLOS: behind them
     large, backbone = (1, 3, 800, 1066), ((25, 34), (50, 67))
     assert find_grid((1, 100, 256), large, None, backbone) is None
     assert find_grid((1, 850, 256), large, None, backbone) == Grid((25, 34), "tokens")

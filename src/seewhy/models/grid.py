@@ -174,8 +174,11 @@ def _divides(size: Sequence[int], axes: Sequence[int]) -> bool:
 
 
 def _most_extra(size: Sequence[int]) -> int:
-    """So many class and register tokens at most are believed to stand before a grid's."""
-    return min(16, max(2, math.prod(size) // 3))
+    """So many tokens at most are believed to stand before a grid's: a class and eight registers.
+
+    More are something else, such as a detector's (YOLOS has them behind the picture's).
+    """
+    return min(9, max(2, math.prod(size) // 3))
 
 
 def _sizes(axes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
