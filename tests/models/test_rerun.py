@@ -91,7 +91,10 @@ def check(
     name, _, call = layer.partition("#")
     if call.startswith("-"):
         raise AssertionError("give the call from the start")
-    wanted = torch.cat(whole(model, name, inputs, versions, int(call or 0)))
+    own = versions
+    if rerun.raw.shape != rerun.activations.shape:  # its channels are last
+        own = versions.permute(0, 2, 3, 1)
+    wanted = torch.cat(whole(model, name, inputs, own, int(call or 0)))
     size = float(wanted.abs().max())
     torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4 * size)
     with torch.no_grad():
