@@ -60,7 +60,7 @@ METHODS = (
 )
 ATTENTION = METHODS[-3:]  # for transformers alone
 # Methods that compute for seconds a map: on so many pairs, and with fewer samples.
-LONG = {"ablation-cam": 5, "score-cam-bounded": 5, "rise": 5, "recipro-cam": 10}
+LONG = {"ablation-cam": 3, "score-cam-bounded": 2, "rise": 2, "recipro-cam": 4}
 OPTIONS: dict[str, dict[str, Any]] = {"rise": {"masks": 500}}
 
 console = Console()

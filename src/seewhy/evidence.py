@@ -474,7 +474,7 @@ def _check_operations(model: Bound, images: int) -> None:
     if any(isinstance(one, torch.jit.ScriptModule) for one in modules_of(model)):
         raise MethodError(
             "the method looks at every activation function or bias as it is called, which "
-            "TorchScript does not show; take saliency, smoothgrad or integrated-gradients, or the "
+            "TorchScript does not show; take saliency, smooth-grad or integrated-gradients, or the "
             "model it was made from."
         )
     if model.at_once not in (None, images):

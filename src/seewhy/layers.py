@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
 from seewhy.models.bound import Bound
+from seewhy.models.exported import is_a, kind_of
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import find_logits, tensors_in
 from seewhy.models.watch import (
@@ -129,7 +130,7 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
         candidates.append(
             Candidate(
                 name=str(Layer(call.name, call.module, call.path, None if once else number)),
-                kind=type(call.module).__name__,
+                kind=kind_of(call.module),
                 shape=(grid.channels(call.shape), *grid.size),
                 form=grid.form,
                 extra=grid.extra,
@@ -319,7 +320,7 @@ def _candidates(
         if grid is not None and not call.passes_through:
             assert call.shape is not None
             as_classes = grid.channels(call.shape) in class_counts
-            of_each = grid.form == "tokens" and isinstance(call.module, nn.Linear)
+            of_each = grid.form == "tokens" and is_a(call.module, nn.Linear)
             class_scores = as_classes and (of_each or not weights_behind)
             if not class_scores and not any(
                 _is_pooling(one.module) for one in (call, _source(call))
@@ -346,7 +347,7 @@ def _normalised(
     """What the normalisation behind a layer gives, through which alone its tokens are read."""
     behind = set(calls[calls.index(call) + 1 :])
     for one, other in _placed(calls, inputs):
-        norm = "norm" in type(one.module).__name__.lower()
+        norm = "norm" in kind_of(one.module).lower()
         if one in behind and norm and not one.passes_through and other.size == grid.size:
             runs = sum(each.module is one.module for each in calls)
             last = None if runs == 1 else -1
@@ -493,7 +494,8 @@ def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
     sizes = _sizes(calls, inputs)
     found = []
     for call in calls:
-        if call.name and call.floating and call.shape is not None:
+        steps = isinstance(call.module, nn.RNNBase)  # of a sequence, and not tokens of a picture
+        if call.name and call.floating and call.shape is not None and not steps:
             grid = find_grid(call.shape, inputs.shape, call.module, sizes)
             if grid is not None and math.prod(grid.size) > 1:
                 found.append((call, grid))
@@ -545,8 +547,7 @@ def _as_many(unplaced: Call, grid: Grid) -> bool:
 
 
 def _is_pooling(module: nn.Module) -> bool:
-    kind = type(module).__name__.lower()
-    return "pool" in kind or isinstance(module, nn.Upsample)
+    return "pool" in kind_of(module).lower() or is_a(module, nn.Upsample)
 
 
 def _has_own_weights(module: nn.Module) -> bool:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import seewhy
-from seewhy.errors import SeewhyError
+from seewhy.errors import ModelError, SeewhyError
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "environments.md"
 
@@ -287,3 +287,234 @@ def _agrees(got: Tensor, method: str, kind: str, environment: str) -> None:
         assert torch.corrcoef(pair)[0, 1] > 0.8, method
     else:
         torch.testing.assert_close(got, wanted, rtol=1e-3, atol=1e-5 * float(wanted.abs().max()))
+
+
+def test_a_program_with_a_fixed_batch_takes_any_number_where_no_layer_is_looked_at() -> None:
+    program = made("`torch.export`, fixed batch", "cnn")
+    images = torch.cat([IMAGES, IMAGES.flip(3)])[:3]
+    for method in ("rise", "saliency", "integrated-gradients"):
+        wanted = maps(network("cnn"), method, "cnn", images)
+        torch.testing.assert_close(maps(program, method, "cnn", images), wanted)
+    three = torch.export.export(network("cnn"), (images,))  # a last part of one is filled up
+    images = torch.cat([images, IMAGES[1:]])
+    wanted = maps(network("cnn"), "saliency", "cnn", images)
+    torch.testing.assert_close(maps(three, "saliency", "cnn", images), wanted)
+
+
+class WithMetadata(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network("cnn"))
+        self.age = nn.Linear(1, 5)
+
+    def forward(self, image: Tensor, age: Tensor) -> Tensor:
+        return self.network(image) * self.age(age)
+
+
+def test_a_program_with_a_fixed_batch_keeps_each_images_other_inputs() -> None:
+    model, ages = WithMetadata().eval(), torch.tensor([[1.0], [-3.0]])
+    program = torch.export.export(model, (IMAGES[:1], ages[:1]))
+    for method in ("rise", "saliency"):
+        given = {"method": method, **OPTIONS.get(method, {})}
+        got, wanted = (
+            seewhy.attribute(one, (IMAGES, ages), (1, 3), **given) for one in (program, model)
+        )
+        torch.testing.assert_close(got, wanted)
+
+
+def test_a_program_proposes_the_layer_that_its_model_does() -> None:
+    for kind in LAYERS:
+        got = seewhy.attribute(made("`torch.export`, dynamic batch", kind), IMAGES, 1)
+        torch.testing.assert_close(got, seewhy.attribute(network(kind), IMAGES, 1))
+
+
+def test_a_program_exported_in_training_mode_is_refused() -> None:
+    for part in (nn.BatchNorm2d(4), nn.Dropout(0.1)):
+        model = nn.Sequential(nn.Conv2d(3, 4, 3), part).train()
+        program = torch.export.export(model, (IMAGES,))
+        with pytest.raises(ModelError, match=r"in training mode.*model\.eval\(\)"):
+            seewhy.attribute(program, IMAGES, 1)
+
+
+def test_what_is_no_model_is_named() -> None:
+    with pytest.raises(ModelError, match=r"model is a dict; a torch\.nn\.Module"):
+        seewhy.attribute({}, IMAGES)
+
+
+def test_a_scripted_part_leaves_the_layers_around_it() -> None:
+    model = copy.deepcopy(network("cnn"))
+    model.stem, model.head = torch.jit.script(model.stem), torch.jit.script(model.head)
+    for method in ("grad-cam", "eigen-cam", "recipro-cam", "saliency"):
+        _agrees(maps(model, method, "cnn"), method, "cnn", "scripted parts")
+    torch.testing.assert_close(
+        seewhy.attribute(model, IMAGES, 1), seewhy.attribute(network("cnn"), IMAGES, 1)
+    )
+    with pytest.raises(ModelError, match="the part with this layer, is TorchScript"):
+        seewhy.attribute(model, IMAGES, 1, layer="stem")
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("kind", ["cnn", "vit"])
+def test_every_method_works_under_the_callers_no_grad_and_inference_mode(mode, kind: str) -> None:
+    for method in (method for some in COLUMNS.values() for method in some):
+        wanted = eager_maps(method, kind)
+        with mode():
+            got = maps(network(kind), method, kind, IMAGES[:1].clone())
+        torch.testing.assert_close(got, wanted)
+
+
+@pytest.mark.parametrize("method", ["grad-cam", "eigen-cam", "recipro-cam", "saliency"])
+def test_tokens_under_autocast_and_from_channels_last_pictures(method: str) -> None:
+    images = IMAGES[:1].to(memory_format=torch.channels_last)
+    _agrees(maps(network("vit"), method, "vit", images), method, "vit", "channels last")
+    with torch.autocast("cpu", torch.bfloat16):
+        got = maps(network("vit"), method, "vit")
+    assert not torch.equal(got, eager_maps(method, "vit")), "autocast was not followed"
+    _agrees(got, method, "vit", "bfloat16")
+
+
+def test_a_quantised_skip_does_not_pass_for_the_whole_gradient() -> None:
+    class Skip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.mix, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 4), Head()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x).mean((2, 3))
+            return self.head(x + self.mix(x))
+
+    class Head(nn.Linear):  # of another class: left in float
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+
+    model = quantised_weights(Skip().eval())
+    assert type(model.head) is Head
+    for given in ({"layer": "conv"}, {"method": "saliency"}):
+        with pytest.raises(SeewhyError, match="a quantised part"):
+            seewhy.attribute(model, IMAGES, 1, **given)
+
+
+def test_a_real_lightning_module_in_its_validation_loop() -> None:
+    lightning = pytest.importorskip("pytorch_lightning")
+    seen = {}
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = copy.deepcopy(network("cnn"))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.network(x)
+
+        def validation_step(self, batch: list[Tensor], number: int) -> None:
+            for method in ("grad-cam", "recipro-cam", "saliency"):
+                seen[method] = seewhy.attribute(self, batch[0], 1, method=method)
+
+    trainer = lightning.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False
+    )
+    data = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(IMAGES[:1]))
+    trainer.validate(Module(), data, verbose=False)
+    for method, got in seen.items():
+        wanted = seewhy.attribute(network("cnn"), IMAGES[:1], 1, method=method)
+        torch.testing.assert_close(got, wanted)
+    assert len(seen) == 3
+
+
+# Heads behind a CNN.
+
+
+class Recurrent(nn.Module):
+    """Rows of the map one after the other through a recurrent layer, as text recognisers do."""
+
+    def __init__(self, layer: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.cnn = nn.Sequential(Block(3, 8), Block(8, 8))
+        self.rnn = layer(8, 6, num_layers=2, dropout=0.5, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, _ = self.rnn(self.cnn(x).mean(3).transpose(1, 2))
+        return self.head(rows[:, -1])
+
+
+class GatedAttention(nn.Module):
+    """Attention-based multiple instance learning (Ilse 2018): positions weighted by a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cnn = nn.Sequential(Block(3, 8), Block(8, 8))
+        self.value, self.gate = nn.Linear(8, 6), nn.Linear(8, 6)
+        self.weight, self.head = nn.Linear(6, 1), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        bag = self.cnn(x).flatten(2).transpose(1, 2)
+        gated = self.value(bag).tanh() * self.gate(bag).sigmoid()
+        attention = self.weight(gated).softmax(1)
+        return {"logits": self.head((attention * bag).sum(1)), "attention": attention}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Recurrent(nn.LSTM), lambda: Recurrent(nn.GRU), GatedAttention]
+)
+def test_recurrent_and_gated_heads(make: Callable[[], nn.Module]) -> None:
+    """Grad-CAM and Recipro-CAM against gradients and masked maps taken by hand."""
+    model = make().eval()
+    got = seewhy.attribute(model, IMAGES, 2, layer="cnn")
+    if isinstance(model, Recurrent):
+        torch.testing.assert_close(seewhy.attribute(model, IMAGES, 2), got)
+
+    def tail(activations: Tensor) -> Tensor:
+        cnn, model.cnn = model.cnn, nn.Identity()
+        try:
+            outputs = model(activations)
+        finally:
+            model.cnn = cnn
+        return (outputs["logits"] if isinstance(outputs, dict) else outputs)[:, 2]
+
+    activations = model.cnn(IMAGES).detach().requires_grad_()
+    (gradients,) = torch.autograd.grad(tail(activations).sum(), activations)
+    wanted = (gradients.mean((2, 3), keepdim=True) * activations).sum(1).relu()
+    torch.testing.assert_close(got, wanted)
+
+    got = seewhy.attribute(model, IMAGES[:1], 2, layer="cnn", method="ablation-cam")
+    with torch.no_grad():
+        first = activations[:1]
+        score, without = tail(first), []
+        for channel in range(first.shape[1]):
+            ablated = first.clone()
+            ablated[:, channel] = 0
+            without.append(score - tail(ablated))
+        weights = torch.cat(without) / score.abs()
+    ratio = (weights[None, :, None, None] * first).sum(1).relu()
+    assert torch.corrcoef(torch.stack([got.flatten(), ratio.flatten()]))[0, 1] > 0.999
+    assert seewhy.attribute(model, IMAGES, 2, layer="cnn", method="recipro-cam").shape[0] == 2
+
+
+def test_a_recurrent_layer_on_cudnn_has_a_gradient_and_no_dropout(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from seewhy.models import watch
+
+    model = Recurrent(nn.LSTM).train()
+    model.cnn.eval()
+    states = []
+    model.rnn.register_forward_pre_hook(lambda rnn, _: states.append((rnn.training, rnn.dropout)))
+    wanted = seewhy.attribute(model, IMAGES, 2, layer="cnn")
+    assert set(states) == {(False, 0.5)}
+    states.clear()
+    monkeypatch.setattr(watch, "_runs_on_cudnn", lambda module: True)
+    torch.testing.assert_close(seewhy.attribute(model, IMAGES, 2, layer="cnn"), wanted)
+    assert set(states) == {(True, 0.0)}
+    assert (model.rnn.training, model.rnn.dropout, model.cnn.training) == (True, 0.5, False)
+    model.eval()
+    seewhy.attribute(model, IMAGES, 2, layer="cnn")
+    assert (model.rnn.training, model.rnn.dropout) == (False, 0.5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_recurrent_head_on_a_gpu() -> None:
+    model = Recurrent(nn.GRU).eval()
+    wanted = seewhy.attribute(model, IMAGES, 2, layer="cnn")
+    got = seewhy.attribute(model.cuda(), IMAGES, 2, layer="cnn")
+    torch.testing.assert_close(got.cpu(), wanted, rtol=1e-2, atol=1e-4)

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import urllib.error
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -604,11 +605,40 @@ def test_a_module_whose_class_is_gone_is_a_sentence(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_a_torchscript_archive_is_named_as_one() -> None:
-    torch.jit.trace(trained().eval(), torch.zeros(1, 3, 8, 8)).save("model.pt")
-    for trust in (False, True):
-        with pytest.raises(ModelError, match="TorchScript"):
-            load_model("model.pt", arch=ARCH, trust_pickle=trust)
+def test_a_torchscript_archive_is_read_if_it_is_trusted() -> None:
+    module, images = trained().eval(), torch.randn(2, 3, 8, 8)
+    torch.jit.trace(module, images).save("model.pt")
+    with pytest.raises(ModelError, match=r"TorchScript archive.*--trust-pickle"):
+        load_model("model.pt", arch=ARCH)
+    with pytest.raises(ModelError, match="leave --arch"):
+        load_model("model.pt", arch=ARCH, trust_pickle=True)
+    loaded = load_model("model.pt", trust_pickle=True)
+    torch.testing.assert_close(loaded.module(images), module(images))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_exported_program_is_read_if_it_is_trusted() -> None:
+    module, images = trained().eval(), torch.randn(1, 3, 8, 8)
+    torch.export.save(torch.export.export(module, (images,)), "model.pt2")
+    with pytest.raises(ModelError, match=r"torch\.export archive.*--trust-pickle"):
+        load_model("model.pt2")
+    loaded = load_model("model.pt2", trust_pickle=True)
+    torch.testing.assert_close(loaded.module(images), module(images))
+    assert loaded.preprocess.size == (8, 8)
+    assert "8×8 px as it was exported for" in loaded.preprocess.source
+    names = [name for name, _ in module.named_children()]
+    assert [name for name, _ in loaded.module.named_children()] == names
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_damaged_program_is_named_as_one() -> None:
+    torch.jit.trace(trained().eval(), torch.zeros(1, 3, 8, 8)).save("whole.pt")
+    with zipfile.ZipFile("whole.pt") as whole, zipfile.ZipFile("damaged.pt", "w") as damaged:
+        for name in whole.namelist():
+            if not name.endswith(".py"):
+                damaged.writestr(name, whole.read(name))
+    with pytest.raises(ModelError, match=r"TorchScript archive that cannot be read \("):
+        load_model("damaged.pt", trust_pickle=True)
 
 
 # preprocessing and labels

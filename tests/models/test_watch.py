@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from seewhy.errors import LayerError, ModelError
 from seewhy.layers import find_layers
-from seewhy.models.watch import Watch, trace, watch
+from seewhy.models.watch import Layer, Watch, trace, watch
 
 
 def small_network(inplace: bool = False) -> nn.Sequential:
@@ -437,7 +437,8 @@ def test_torchscript_is_refused_with_a_reason(inputs: Tensor) -> None:
     class Scripted(torch.jit.ScriptModule):
         pass
 
-    with pytest.raises(ModelError, match="TorchScript"), watch(Scripted(), []):
+    model = Scripted()
+    with pytest.raises(ModelError, match="TorchScript"), watch(model, [Layer("", model)]):
         pass
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +125,19 @@ def test_the_region_says_which_part_of_the_picture_it_is(segmenting: nn.Module) 
     assert found.probability > 0.8
     assert found.predictions[0].label == "background"
     assert len(found.warnings) == 1  # of the preprocessing, which the network does not name
+
+
+def test_an_explanation_of_a_region_is_saved_with_its_region(
+    segmenting: nn.Module, tmp_path: Path
+) -> None:
+    found = seewhy.explain(segmenting, DRAWN.pictures[0], "disc", layer="features", labels=NAMES)
+    for ending in ("npz", "json"):
+        again = seewhy.load_explanation(found.save(tmp_path / f"why.{ending}"))
+        assert again.target == found.target
+        assert again.label == found.label
+        with torch.no_grad():
+            outputs = segmenting(DRAWN.pictures[:1])["out"]
+        assert float(again.target(outputs)) == pytest.approx(found.score)
 
 
 def test_a_batch_has_a_region_for_each_picture(segmenting: nn.Module) -> None:

@@ -29,10 +29,10 @@ def as_module(program: Any) -> nn.Module:
     """
     if program in _modules:
         return _modules[program]
-    if program.graph_signature.buffers_to_mutate:
+    if any(_trains(node) for node in program.graph.nodes):
         raise ModelError(
-            "the program writes into its own buffers when it runs, as batch normalisation does in "
-            "training mode; call model.eval() before torch.export.export()."
+            "the program was exported in training mode, with dropout or batch normalisation that "
+            "changes from run to run; call model.eval() before torch.export.export()."
         )
     try:
         module = torch.export.unflatten(program)
@@ -58,6 +58,29 @@ def made_for(module: nn.Module) -> tuple[int | None, ...] | None:
         if isinstance(value, Tensor) and value.ndim >= 3 and value.is_floating_point():
             return tuple(size if isinstance(size, int) else None for size in value.shape)
     return None
+
+
+def kind_of(module: nn.Module) -> str:
+    """The name of a module's class; in an exported program, of the class it had before."""
+    made_of = getattr(module, "type_name", None) if type(module).__module__ == _UNFLATTEN else None
+    return (made_of() or "").split(".")[-1] if made_of else type(module).__name__
+
+
+def is_a(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a module is of that class, or was before it was exported."""
+    return isinstance(module, kind) or kind_of(module) == kind.__name__
+
+
+_UNFLATTEN = "torch.export.unflatten"
+
+
+def _trains(node: torch.fx.Node) -> bool:
+    """Whether it is an operation that was told to do as in training."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and any(
+        argument.name in ("train", "training") and value is True
+        for argument, value in zip(schema.arguments, node.args, strict=False)
+    )
 
 
 _modules: weakref.WeakKeyDictionary[Any, nn.Module] = weakref.WeakKeyDictionary()

@@ -18,6 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from seewhy.models.exported import is_a
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -204,6 +206,6 @@ def _channels_last(module: nn.Module, inner: Sequence[int]) -> bool | None:
     if not parts:
         return None
     part = parts[-1]
-    if isinstance(part, nn.LayerNorm):
-        return part.normalized_shape[-1] == inner[-1]
-    return isinstance(part, nn.Linear)
+    if is_a(part, nn.LayerNorm):
+        return part._parameters["weight"].shape[-1] == inner[-1]  # type: ignore[union-attr]
+    return is_a(part, nn.Linear)
