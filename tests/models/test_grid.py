@@ -59,6 +59,13 @@ def test_tokens_of_a_picture_reduced_unlike_along_its_axes_follow_a_known_map() 
     assert find_grid((1, 1569, 96), video, None, ((8, 14, 14),)) == wanted
 
 
+def test_one_tokens_attention_is_no_row_of_positions() -> None:
+    picture = (1, 3, 192, 256)  # made 384×384 by the network itself
+    wanted = Grid((24, 24), "tokens", 1)
+    assert find_grid((1, 577, 8), picture, None, ((1, 577), (24, 24))) == wanted
+    assert find_grid((1, 33, 8), (1, 3, 8, 70), None, ((1, 33),)) == Grid((1, 33), "tokens")
+
+
 def test_queries_are_not_laid_on_the_picture() -> None:
     """Ten of them would be two rows of four behind two class tokens, if one stride were not one."""
     picture, known = (1, 3, 64, 96), ((8, 12), (2, 3))

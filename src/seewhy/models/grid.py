@@ -152,10 +152,8 @@ def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]])
         if 0 <= extra <= _most_extra(size):
             strange = size not in known and not _divides(size, axes)
             found.setdefault((strange, extra), []).append(size)
-    if found:
-        (strange, extra), sizes = min(found.items())
-        if strange and extra and known:
-            return None
+    (strange, extra), sizes = min(found.items(), default=((True, 1), []))
+    if not (strange and extra and known) and sizes:
         if len(sizes) > 1:  # fewer frames of more positions, or more of fewer
             sizes = [size for size in sizes if size in known]
         return Grid(sizes[0], "tokens", extra) if sizes else None
@@ -163,7 +161,7 @@ def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]])
     fitting = [size for size, extra in left.items() if 0 <= extra <= _most_extra(size)]
     if not fitting:
         return None
-    size = min(fitting, key=lambda one: left[one])
+    size = min(fitting, key=lambda one: (1 in one, left[one]))  # (1, n): one token's attention
     return Grid(size, "tokens", left[size])
 
 
