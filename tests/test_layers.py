@@ -259,6 +259,25 @@ def test_a_map_of_one_row_that_is_read_as_a_sequence_is_a_map() -> None:
     assert ("maps", (6, 1, 33)) in [(row.name, row.shape) for row in rows]
 
 
+def test_tokens_of_a_picture_that_is_resized_inside_are_laid_by_a_map_of_the_model() -> None:
+    class Resized(nn.Module):
+        """As CrossViT: whatever comes is made square first."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 6, 4, 4)
+            self.norm, self.head = nn.LayerNorm(6), nn.Linear(6, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = nn.functional.interpolate(x, (44, 44))
+            return self.head(self.norm(self.patches(x).flatten(2).mT).mean(1))
+
+    model, picture = Resized(), torch.randn(1, 3, 24, 32)
+    assert str(propose_layer(model, picture).layer) == "norm"
+    for layer in ("norm", None):
+        assert seewhy.attribute(model, picture, layer=layer).shape == (1, 11, 11)
+
+
 class Unroll(nn.Module):
     """Puts the tokens of each 4×4 window so that two poolings of 2×2 are maxima a count apart."""
 
@@ -335,6 +354,24 @@ def test_a_segmentations_map_of_scores_is_not_proposed() -> None:
         up=nn.Upsample(scale_factor=2),
     )  # fmt: skip
     assert proposed(model) == "relu"
+
+
+def test_scores_that_are_the_sum_of_others_are_not_proposed() -> None:
+    """As LR-ASPP and FCN-8s, which score maps of two sizes."""
+
+    class TwoSizes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.low, self.high = nn.Conv2d(3, 6, 2, 2), nn.Conv2d(6, 8, 2, 2)
+            self.low_scores, self.high_scores = nn.Conv2d(6, 4, 1), nn.Conv2d(8, 4, 1)
+            self.up = nn.Upsample(scale_factor=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            low = self.low(x)
+            high = self.high(low)
+            return self.low_scores(low) + self.up(self.high_scores(high))
+
+    assert proposed(TwoSizes()) == "high"
 
 
 def test_as_many_channels_as_classes_alone_make_no_class_score_map() -> None:

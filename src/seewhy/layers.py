@@ -143,31 +143,32 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
 def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> list[Layer]:
     """The layers with what only a run of the whole model tells of how their tokens lie.
 
-    For a video the sizes of the model's maps: the number of tokens alone leaves open how many
-    belong to a frame.
+    The sizes of the model's maps: the number of tokens alone leaves open how many belong to a frame
+    of a video, or to a row where a picture is not reduced alike along both axes. The run is made
+    for networks that may have tokens, and once for a size of pictures.
 
     Raises:
         LayerError: for tokens that a part before the layer has put into another order.
     """
     model, named = _named(model)
     modules = modules_of(named)
-    if inputs.ndim != 5 and not any(map(is_weightless, modules)):
+    if inputs.ndim != 5 and not any(
+        isinstance(m, nn.LayerNorm) or is_weightless(m) for m in modules
+    ):
         return list(layers)
-    ids = tuple(map(id, modules))
+    key = (*map(id, modules), *inputs.shape)
     known = _looked_through.get(named)
-    if known is None or known[0] != ids or inputs.ndim == 5:
+    if known is None or known[0] != key:
         _, calls = trace(model, inputs, named)
         scattered = frozenset((one.name, one.path) for one in _scattered(calls, inputs))
-        known = _looked_through[named] = (ids, _sizes(calls, inputs), scattered)
+        known = _looked_through[named] = (key, _sizes(calls, inputs), scattered)
     for layer in layers:
         if (layer.name, layer.path) in known[2]:
             raise LayerError(
                 f"layer '{layer}' gives its tokens in another order than the picture's, into which "
                 "a part before it has put them; choose a layer that is listed by seewhy layers."
             )
-    return (
-        [replace(layer, known=known[1]) for layer in layers] if inputs.ndim == 5 else list(layers)
-    )
+    return [replace(layer, known=known[1]) for layer in layers]
 
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
@@ -307,12 +308,15 @@ def _candidates(
     """
     placed = dict(_placed(calls, inputs))
     sizes = _sizes(calls, inputs)
+    # A map of scores may be the sum of others, as in FCN: all of them are.
+    dense = any(not one.name and len(one.shape or ()) == inputs.ndim for one in calls)
     weights_behind = False
     unplaced: Call | None = None
     summing: list[str] = []
     inside: list[tuple[Call, Grid, Call | None]] = []
     for call in reversed(calls):
         grid = placed.get(call)
+        class_scores = False
         if grid is not None and not call.passes_through:
             assert call.shape is not None
             as_classes = grid.channels(call.shape) in class_counts
@@ -330,7 +334,7 @@ def _candidates(
             taken = find_grid(call.entered, inputs.shape, None, sizes)
             if taken is not None and taken.form == "tokens":
                 summing.append(call.name)
-        if _has_own_weights(call.module):
+        if _has_own_weights(call.module) and not (dense and class_scores):
             weights_behind = True
             if grid is None and call.shape is not None and len(call.shape) == 3:
                 unplaced = call
