@@ -9,6 +9,8 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +30,9 @@ from seewhy.models.watch import (
     has_gradient,
     is_weightless,
     modules_of,
+    replacing,
     trace,
+    undisturbed,
     unwrap,
     watch,
 )
@@ -94,19 +98,19 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     map of one position, nor the map of class scores, nor a pooling, nor a layer that hands its
     input on. Tokens that are read through a normalisation of each are looked at behind it: before
     it their scale has no say, and gradient times activation adds up to zero. The answer is
-    remembered as long as the model's modules stay the same.
+    remembered as long as the model's modules, the picture's size and the output stay the same.
 
     Raises:
         LayerError: if the network has no such layer.
     """
     model, named = _named(model)
-    modules = tuple(map(id, modules_of(named)))
+    key = _holds_for(model, named, inputs)
     known = _proposals.get(named)
-    if known is not None and known[0] == modules:
+    if known is not None and known[0] == key is not None:
         return known[1]
     outputs, calls = trace(model, inputs, named)
     proposal = _propose(model, inputs, calls, [tensor for _, tensor in tensors_in(outputs)])
-    _proposals[named] = (modules, proposal)
+    _proposals[named] = (key, proposal)
     return proposal
 
 
@@ -150,15 +154,14 @@ def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> li
         LayerError: for tokens that a part before the layer has put into another order.
     """
     model, named = _named(model)
-    modules = modules_of(named)
-    if inputs.ndim != 5 and not any(map(is_weightless, modules)):
+    if inputs.ndim != 5 and not any(map(is_weightless, modules_of(named))):
         return list(layers)
-    ids = tuple(map(id, modules))
+    key = _holds_for(model, named, inputs)
     known = _looked_through.get(named)
-    if known is None or known[0] != ids or inputs.ndim == 5:
+    if known is None or not (known[0] == key is not None):
         _, calls = trace(model, inputs, named)
         scattered = frozenset((one.name, one.path) for one in _scattered(calls, inputs))
-        known = _looked_through[named] = (ids, _sizes(calls, inputs), scattered)
+        known = _looked_through[named] = (key, _sizes(calls, inputs), scattered)
     for layer in layers:
         if (layer.name, layer.path) in known[2]:
             raise LayerError(
@@ -170,14 +173,31 @@ def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> li
     )
 
 
+_Key = tuple[Any, ...] | None
+
 # Remembered outside the models, which stay untouched, and forgotten with them.
-_proposals: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Proposal]] = (
+_proposals: weakref.WeakKeyDictionary[nn.Module, tuple[_Key, Proposal]] = (
     weakref.WeakKeyDictionary()
 )
 
 _looked_through: weakref.WeakKeyDictionary[
-    nn.Module, tuple[tuple[int, ...], tuple[tuple[int, ...], ...], frozenset[tuple[str, str]]]
+    nn.Module, tuple[_Key, tuple[tuple[int, ...], ...], frozenset[tuple[str, str]]]
 ] = weakref.WeakKeyDictionary()
+
+
+def _holds_for(model: nn.Module, named: nn.Module, inputs: Tensor) -> _Key:
+    """For which runs what one of them has shown holds; None: for that one alone.
+
+    Other inputs beside the picture may lead another way, and a function of the output may be
+    another one each time.
+    """
+    output = None
+    if isinstance(model, Bound):
+        output = model.output
+        if model.beside or callable(output):
+            return None
+    return (*map(id, modules_of(named)), tuple(inputs.shape[1:]), output)
+
 
 _SPEC = re.compile(r"(?P<name>[^\[#]+)(?:\[(?P<path>[^\]]+)\])?(?:#(?P<call>-?\d+))?")
 
@@ -260,11 +280,20 @@ def _propose(
     class_counts = frozenset(one.shape[1] for one in outputs if one.ndim in (2, dense))
     own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
     passed_over: list[str] = []
+
+    come_from_picture = cache(partial(_come_from_picture, model, inputs, tuple(calls)))
+
+    def of_picture(call: Call) -> bool:
+        assert call.shape is not None
+        return come_from_picture(call.shape[1])
+
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
+        if grid.form == "tokens" and not of_picture(call):
+            continue
         runs = sum(one.module is call.module and one.path == call.path for one in calls)
         last = None if runs == 1 else -1
         layer = Layer(call.name, call.module, call.path, last, known=sizes)
-        if unplaced is not None and _as_many(unplaced, grid):
+        if unplaced is not None and _as_many(unplaced, grid) and of_picture(unplaced):
             raise LayerError(
                 f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
                 f"{unplaced.shape} that cannot be laid on the picture, so it does not stand for "
@@ -383,6 +412,37 @@ def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bo
     """
     looked = _look(model, inputs, layer)
     return looked is None or bool((looked[1] != 0).any(1).float().mean() > share)
+
+
+def _come_from_picture(model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int) -> bool:
+    """Whether so many tokens are the picture's, and not those of a text or queries beside it.
+
+    By chance these may be as many as fit a grid. What first takes and gives so many tokens gives
+    the same for another picture there.
+    """
+    rows = (len(inputs), count)
+    taken = [
+        one
+        for one in calls
+        if one.name and one.floating and one.shape is not None and one.entered is not None
+        and len(one.shape) == len(one.entered) == 3 and one.shape[:2] == one.entered[:2] == rows
+    ]  # fmt: skip
+    if not taken or inputs.device.type == "meta":
+        return True
+    first = taken[0]
+    same = [one for one in calls if one.module is first.module and one.path == first.path]
+    noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0)).to(inputs)
+    seen: list[Tensor] = []
+
+    def see(tensor: Tensor) -> None:
+        seen.append(tensor)
+
+    layer = Layer(first.name, first.module, first.path)
+    with undisturbed(model), replacing(layer, see), torch.no_grad():
+        model(inputs.clone())
+        model(noise)
+    number = same.index(first)
+    return not torch.equal(seen[number], seen[len(seen) // 2 + number])
 
 
 def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
