@@ -7,6 +7,7 @@ import math
 import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache, partial
@@ -281,11 +282,13 @@ def _propose(
     own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
     passed_over: list[str] = []
 
-    come_from_picture = cache(partial(_come_from_picture, model, inputs, tuple(calls)))
+    numbers = {call: number for number, call in enumerate(calls)}
+    first_of_others = cache(partial(_first_of_others, model, inputs, tuple(calls)))
 
     def of_picture(call: Call) -> bool:
         assert call.shape is not None
-        return come_from_picture(call.shape[1])
+        other = first_of_others(call.shape[1])
+        return other is None or numbers[call] < numbers[other]
 
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
         if grid.form == "tokens" and not of_picture(call):
@@ -414,35 +417,47 @@ def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bo
     return looked is None or bool((looked[1] != 0).any(1).float().mean() > share)
 
 
-def _come_from_picture(model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int) -> bool:
-    """Whether so many tokens are the picture's, and not those of a text or queries beside it.
+def _first_of_others(
+    model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int
+) -> Call | None:
+    """From where on so many tokens are not the picture's, but those of a text or queries beside it.
 
-    By chance these may be as many as fit a grid. What first takes and gives so many tokens gives
-    the same for another picture there.
+    By chance these may be as many as fit a grid. It is the first call that takes and gives so many
+    tokens and gives the same for another picture. A class token is the same too before the first
+    attention; it stands in front, and tokens from the middle and the end are compared.
     """
+    if inputs.device.type == "meta":
+        return None
     rows = (len(inputs), count)
-    taken = [
+    modules = {one.module for one in calls if one.entered is not None and one.entered[:2] == rows}
+    candidates = [
         one
         for one in calls
-        if one.name and one.floating and one.shape is not None and one.entered is not None
-        and len(one.shape) == len(one.entered) == 3 and one.shape[:2] == one.entered[:2] == rows
+        if one.module in modules and one.name and one.floating and not one.path
+        and one.shape is not None and len(one.shape) == 3 and one.shape[:2] == rows
     ]  # fmt: skip
-    if not taken or inputs.device.type == "meta":
-        return True
-    first = taken[0]
-    same = [one for one in calls if one.module is first.module and one.path == first.path]
-    noise = torch.randn(inputs.shape, generator=torch.Generator().manual_seed(0)).to(inputs)
     seen: list[Tensor] = []
 
     def see(tensor: Tensor) -> None:
-        seen.append(tensor)
+        if tensor.ndim == 3 and tensor.shape[:2] == rows:
+            seen.append(tensor[:, [count // 2, -1]].clone())
 
-    layer = Layer(first.name, first.module, first.path)
-    with undisturbed(model), replacing(layer, see), torch.no_grad():
+    generator = torch.Generator().manual_seed(0)
+    other = inputs + torch.randn(inputs.shape, generator=generator).to(inputs)
+    with ExitStack() as stack:
+        stack.enter_context(undisturbed(model))
+        stack.enter_context(torch.no_grad())
+        for one in dict.fromkeys((each.name, each.module) for each in candidates):
+            stack.enter_context(replacing(Layer(*one), see))
         model(inputs.clone())
-        model(noise)
-    number = same.index(first)
-    return not torch.equal(seen[number], seen[len(seen) // 2 + number])
+        model(other)
+    if len(seen) != 2 * len(candidates):
+        return None
+    for call, tensor, again in zip(candidates, seen, seen[len(candidates) :], strict=False):
+        # A part that gives every token the same (its weights still zero) tells nothing.
+        if torch.equal(tensor, again) and not torch.equal(tensor[:, 0], tensor[:, 1]):
+            return call
+    return None
 
 
 def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:

@@ -152,7 +152,8 @@ def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]])
         if 0 <= extra <= _most_extra(size):
             strange = size not in known and not _divides(size, axes)
             found.setdefault((strange, extra), []).append(size)
-    if found:
+    exact = any(math.prod(size) == count and min(size) > 1 for size in known)
+    if found and not (exact and min(found)[1]):  # a known map leaves no token over, these do
         (strange, extra), sizes = min(found.items())
         if strange and extra and known:
             return None
