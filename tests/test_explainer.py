@@ -316,6 +316,20 @@ def test_compare_spans_rows_and_columns() -> None:
     assert single.column_titles == ("red",)
 
 
+def test_compare_has_methods_that_look_at_no_layer_beside_those_that_do() -> None:
+    model = loaded()
+    grid = seewhy.compare(model, picture(), "top3", method=["grad-cam", "saliency"])
+    assert grid.row_titles == ("grad-cam", "saliency")
+    assert grid.column_titles == tuple(why.label for why in grid.rows[0])
+    assert [{why.method for why in row} for row in grid.rows] == [{"grad-cam"}, {"saliency"}]
+    layers = seewhy.compare(
+        model, picture(), "red", layer=["look", "relu"], method=["saliency", "grad-cam"]
+    )
+    assert layers.row_titles == ("saliency", "grad-cam")
+    assert layers.column_titles == ("look", "relu")
+    assert [[why.layer for why in row] for row in layers.rows] == [["input"] * 2, ["look", "relu"]]
+
+
 def test_a_comparison_is_drawn_and_saved(tmp_path: Path) -> None:
     grid = seewhy.compare(loaded(), picture(), "top3", method=["grad-cam", "layer-cam"])
     with Image.open(grid.save(tmp_path / "grid.png", same_scale=True)) as saved:
