@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import seewhy
-from seewhy.errors import ImageError, MethodError, SeewhyError, TargetError
+from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation
 from seewhy.images import Preprocess, Window
 from seewhy.models.load import LoadedModel
@@ -293,6 +293,34 @@ def test_a_damaged_file_is_refused_in_a_sentence(tmp_path: Path) -> None:
 def test_batch_size_is_checked() -> None:
     with pytest.raises(MethodError, match="at least 1"):
         seewhy.Explainer(loaded(), batch_size=0)
+
+
+class BeforeAndAfter(nn.Module):
+    """What has grown between two pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return (self.look(after) - before.mean((1, 2, 3), keepdim=True)).relu().mean((2, 3))
+
+
+def test_explain_says_which_of_several_pictures_the_map_lies_on() -> None:
+    torch.manual_seed(0)
+    model, before = BeforeAndAfter().eval(), torch.rand(1, 3, 16, 16)
+    after = torch.rand(3, 16, 16)
+
+    def both(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return before, pictures
+
+    with pytest.raises(ModelError, match="picture="):
+        seewhy.explain(model, after, 2, method="saliency", inputs=both)
+    why = seewhy.explain(model, after, 2, method="saliency", inputs=both, picture="1")
+    wanted = seewhy.attribute(model, (before, after[None]), 2, method="saliency", picture=1)
+    assert np.array_equal(why.map, wanted[0].numpy())
+    with pytest.raises(ModelError, match="shared='texts' is none of the inputs"):
+        seewhy.explain(model, after, 2, inputs=both, picture=1, shared=["texts"])
 
 
 def test_compare_spans_rows_and_columns() -> None:
