@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import seewhy
-from seewhy.errors import ImageError, MethodError, SeewhyError, TargetError
+from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation
 from seewhy.images import Preprocess, Window
 from seewhy.models.load import LoadedModel
@@ -295,6 +295,34 @@ def test_batch_size_is_checked() -> None:
         seewhy.Explainer(loaded(), batch_size=0)
 
 
+class BeforeAndAfter(nn.Module):
+    """What has grown between two pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(3, 4, 3, padding=1)
+
+    def forward(self, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return (self.look(after) - before.mean((1, 2, 3), keepdim=True)).relu().mean((2, 3))
+
+
+def test_explain_says_which_of_several_pictures_the_map_lies_on() -> None:
+    torch.manual_seed(0)
+    model, before = BeforeAndAfter().eval(), torch.rand(1, 3, 16, 16)
+    after = torch.rand(3, 16, 16)
+
+    def both(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return before, pictures
+
+    with pytest.raises(ModelError, match="picture="):
+        seewhy.explain(model, after, 2, method="saliency", inputs=both)
+    why = seewhy.explain(model, after, 2, method="saliency", inputs=both, picture="1")
+    wanted = seewhy.attribute(model, (before, after[None]), 2, method="saliency", picture=1)
+    assert np.array_equal(why.map, wanted[0].numpy())
+    with pytest.raises(ModelError, match="shared='texts' is none of the inputs"):
+        seewhy.explain(model, after, 2, inputs=both, picture=1, shared=["texts"])
+
+
 def test_compare_spans_rows_and_columns() -> None:
     model = loaded()
     grid = seewhy.compare(model, picture(), ["red", "green"], method=["grad-cam", "hires-cam"])
@@ -314,6 +342,20 @@ def test_compare_spans_rows_and_columns() -> None:
     assert models.row_titles == ("by-colour", "by-colour")
     single = seewhy.compare(model, picture())
     assert single.column_titles == ("red",)
+
+
+def test_compare_has_methods_that_look_at_no_layer_beside_those_that_do() -> None:
+    model = loaded()
+    grid = seewhy.compare(model, picture(), "top3", method=["grad-cam", "saliency"])
+    assert grid.row_titles == ("grad-cam", "saliency")
+    assert grid.column_titles == tuple(why.label for why in grid.rows[0])
+    assert [{why.method for why in row} for row in grid.rows] == [{"grad-cam"}, {"saliency"}]
+    layers = seewhy.compare(
+        model, picture(), "red", layer=["look", "relu"], method=["saliency", "grad-cam"]
+    )
+    assert layers.row_titles == ("saliency", "grad-cam")
+    assert layers.column_titles == ("look", "relu")
+    assert [[why.layer for why in row] for row in layers.rows] == [["input"] * 2, ["look", "relu"]]
 
 
 def test_a_comparison_is_drawn_and_saved(tmp_path: Path) -> None:

@@ -94,7 +94,11 @@ def compare(
     found = [one for some in by_model for one in some]
     methods = len(explainers[0].methods)
     # Explainer.many goes by method, then layer, then target.
-    layers = len(dict.fromkeys(one.layer for one in by_model[0]))
+    of_method: dict[str, set[str]] = {}
+    for one in by_model[0]:
+        of_method.setdefault(one.method, set()).add(one.layer)
+    # A method that looks at no layer gives its map under one name for each of them.
+    layers = max(map(len, of_method.values()))
     targets = len(by_model[0]) // (methods * layers)
     if len(models) > 1:  # whose layers and predicted classes have names of their own
         axes = [(len(models), "model"), (methods, "method"), (layers, ""), (targets, "")]
@@ -107,5 +111,8 @@ def compare(
     varying = [name for size, name in axes[:column_axis] if size > 1 and name]
     row_titles = tuple(" · ".join(str(getattr(row[0], name)) for name in varying) for row in rows)
     of_column = axes[column_axis][1]
-    column_titles = tuple(str(getattr(one, of_column)) if of_column else "" for one in rows[0])
+    column_titles = max(
+        (tuple(str(getattr(one, of_column)) if of_column else "" for one in row) for row in rows),
+        key=lambda titles: len(set(titles)),
+    )
     return Comparison(rows, row_titles, column_titles)

@@ -43,6 +43,8 @@ def explain(
     rgb: tuple[int, int, int] | None = None,
     labels: Sequence[str] | None = None,
     inputs: Callable[[Tensor], Any] | None = None,
+    picture: str | int | None = None,
+    shared: Sequence[str | int] = (),
     speed: Speed = EXACT,
     **options: Any,
 ) -> Explanation:
@@ -57,6 +59,8 @@ def explain(
             preprocessing's `rgb` (see `Preprocess`).
         inputs: for a model that takes more than a picture: makes all that it is called with, a
             tuple or a mapping, from the prepared pictures `(batch, channels, height, width)`.
+        picture, shared: which of these the map lies on and which belong to all pictures together,
+            as `attribute` takes them.
 
     Raises:
         ImageError, LayerError, TargetError, MethodError, ModelError: each with what to do.
@@ -65,7 +69,8 @@ def explain(
     """
     explainer = Explainer(
         model, method=method, layer=layer, fuse=fuse, output=output,
-        preprocess=preprocess, rgb=rgb, labels=labels, inputs=inputs, speed=speed, **options,
+        preprocess=preprocess, rgb=rgb, labels=labels, inputs=inputs, picture=picture,
+        shared=shared, speed=speed, **options,
     )  # fmt: skip
     return explainer(image, target)
 
@@ -77,8 +82,8 @@ class Explainer:
         model: what `load_model` gave, or any module.
         method: one, or a list: all of them come from the same forward pass.
         batch_size: pictures that go through the model at once.
-        layer, fuse, output, preprocess, rgb, labels, inputs, speed, options: as `explain` takes
-            them.
+        layer, fuse, output, preprocess, rgb, labels, inputs, picture, shared, speed, options: as
+            `explain` takes them.
     """
 
     def __init__(
@@ -93,6 +98,8 @@ class Explainer:
         rgb: tuple[int, int, int] | None = None,
         labels: Sequence[str] | None = None,
         inputs: Callable[[Tensor], Any] | None = None,
+        picture: str | int | None = None,
+        shared: Sequence[str | int] = (),
         batch_size: int = 8,
         speed: Speed = EXACT,
         **options: Any,
@@ -109,6 +116,7 @@ class Explainer:
         self.preprocess = preprocess if rgb is None else replace(preprocess, rgb=rgb)
         self.methods = [method] if isinstance(method, str) or callable(method) else list(method)
         self.layer, self.fuse, self.output, self.inputs = layer, fuse, output, inputs
+        self.picture, self.shared = picture, shared
         self.batch_size, self.speed = batch_size, speed
         self.options = options
 
@@ -229,6 +237,8 @@ class Explainer:
             layer=self.layer,
             fuse=self.fuse,
             output=self.output,
+            picture=self.picture,
+            shared=self.shared,
             options=self.options,
             speed=self.speed,
             labels=self.labels,

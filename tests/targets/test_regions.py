@@ -226,6 +226,7 @@ def test_a_label_may_hold_the_sign() -> None:
         (Region(1), "dog where predicted"),
         (Region("dog", "peak"), "dog at its peak"),
         (Region(1, (3, 4.25)), "dog at (3, 4.25)"),
+        (Region(1, (3, 4, 5, 6)), "dog in box (3, 4, 5, 6)"),
         (Region(1, ClassScore(2)), "dog where cat"),
         (Region(7, np.eye(2, dtype=bool)), "class 7 in the mask (50%)"),
         (Probability(Region(1), sigmoid=True), "sigmoid of dog where predicted"),
@@ -272,6 +273,7 @@ def test_what_does_not_fit_says_so(target: object, message: str) -> None:
 def test_a_class_that_is_predicted_nowhere_names_those_that_are() -> None:
     maps = MAPS.clone()
     maps[0, 1] = -9
-    with pytest.raises(TargetError, match=r"as 'dog', only 0, 2; say where to look.*CLASS@x,y"):
+    found = r"as 'dog', only background, cat; say where to look.*CLASS@x,y"
+    with pytest.raises(TargetError, match=found):
         resolve("dog", maps, LABELS)
     assert float(resolve("dog@0,0", maps, LABELS).targets[0][0](maps)) == -9

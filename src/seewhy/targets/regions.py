@@ -142,7 +142,7 @@ class Region(Outcome):
         elif isinstance(where, Region):
             where = where.where
         elif where is None:
-            where = _where_predicted(maps, index, class_words(index, label, labels))
+            where = _where_predicted(maps, index, label, labels)
         settled = Region(index, where, label)
         settled(outputs.detach())  # raises where it does not fit
         return settled
@@ -186,7 +186,7 @@ class Region(Outcome):
             share = self.where.share
             return f"{words} {self.where.name} ({share:.{0 if share >= 0.01 else 2}%})"
         if isinstance(self.where, tuple):
-            return f"{words} at {_told(self.where)}"
+            return f"{words} {'in box' if len(self.where) == 4 else 'at'} {_told(self.where)}"
         if isinstance(self.where, Target):
             return f"{words} where {self.where.describe(labels)}"
         return f"{words} at its peak" if self.where else f"{words} where predicted"
@@ -204,16 +204,18 @@ def regions(outputs: Tensor) -> list[list[Region]]:
     return found
 
 
-def _where_predicted(maps: Tensor, index: int, words: str) -> Mask:
+def _where_predicted(maps: Tensor, index: int, label: str | None, labels: Labels) -> Mask:
     predicted = predicted_classes(maps.detach())[0]
     inside = predicted == index
     if not inside.any():
         others = torch.unique(predicted[predicted >= 0]).tolist()
-        there = f"only {', '.join(map(str, others[:8]))}" if others else "nor any other class"
+        named = ", ".join(class_words(other, None, labels) for other in others[:8])
+        there = f"only {named}" if others else "nor any other class"
         more = " and more" if len(others) > 8 else ""
         raise TargetError(
-            f"no position is predicted as '{words}', {there}{more}; say where to look: a box "
-            "'CLASS@x1,y1,x2,y2', a position 'CLASS@x,y', or Region(class, mask)"
+            f"no position is predicted as '{class_words(index, label, labels)}', {there}{more}; "
+            "say where to look: a box 'CLASS@x1,y1,x2,y2', a position 'CLASS@x,y', or "
+            "Region(class, mask)"
         )
     return Mask.of(inside, "where predicted")
 
