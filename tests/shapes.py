@@ -86,13 +86,21 @@ def _on_boxes(map_: Tensor, drawn: Drawn, image: int) -> list[Tensor]:
 def trained(
     model: nn.Module, loss: Callable[[int], Tensor], steps: int, rate: float = 3e-3
 ) -> nn.Module:
-    """The model after so many steps of Adam on loss(step), in evaluation mode."""
-    optimiser = torch.optim.Adam(model.parameters(), rate)
-    for step in range(steps):
-        value = loss(step)
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
+    """The model after so many steps of Adam on loss(step), in evaluation mode.
+
+    By one thread: several add up in another order, and after a hundred steps it is another model.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        optimiser = torch.optim.Adam(model.parameters(), rate)
+        for step in range(steps):
+            value = loss(step)
+            optimiser.zero_grad()
+            value.backward()
+            optimiser.step()
+    finally:
+        torch.set_num_threads(threads)
     return model.eval()
 
 

@@ -133,7 +133,7 @@ def test_bad_requests_are_told(tmp_path: Path) -> None:
         (picture(), {"count": 0}, MethodError, "at least 1 concept"),
         (picture(), {"top": 0}, MethodError, "at least 1 concept"),
         (picture(), {"count": 4}, MethodError, "at most 3 is possible"),
-        (picture(), {"layer": "head"}, LayerError, "concepts need"),
+        (picture(), {"layer": "head"}, LayerError, "a map needs"),
         (picture(), {"layer": "*"}, LayerError, "names 3 layers"),
     ):
         with pytest.raises(kind, match=says):
