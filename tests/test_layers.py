@@ -503,6 +503,40 @@ def test_a_texts_tokens_are_not_laid_on_the_picture(words: int) -> None:
     model, picture = bind(Reads().eval(), inputs)
     assert propose_layer(model, picture).layer.name == "encoder"
     assert seewhy.attribute(model.module, inputs, "token:3").shape == (1, 7, 7)
+    listed = [one.name for one in list_layers(model, picture)]
+    assert "encoder" in listed
+    assert not any(name.startswith(("decoder", "head")) for name in listed)
+    with pytest.raises(LayerError, match="'decoder' gives t"):
+        seewhy.attribute(model.module, inputs, "token:3", layer="decoder")
+
+
+def test_a_named_layers_tokens_lie_as_the_models_maps_do() -> None:
+    """By one stride 18 tokens of a square would be 4 × 4 behind two class tokens."""
+    model = nn.Sequential(
+        OrderedDict(
+            patches=nn.Conv2d(3, 6, (16, 8), (16, 8)),
+            rows=nn.Flatten(2),
+            tokens=Turned(),
+            norm=nn.LayerNorm(6),
+            mean=Averaged(),
+            head=nn.Linear(6, 4),
+        )
+    ).eval()
+    image = torch.randn(2, 3, 48, 48)
+    maps = seewhy.attribute(model, image, 1, layer="norm", method="hires-cam")
+    assert maps.shape == (2, 3, 6)
+    first = seewhy.attribute(model, image[:1], 1, layer="norm", method="hires-cam")
+    torch.testing.assert_close(maps[:1], first)
+
+
+class Turned(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mT
+
+
+class Averaged(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
 
 
 NAMED = network(

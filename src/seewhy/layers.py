@@ -124,7 +124,10 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
         chosen = (proposed.name, proposed.path)
     except LayerError:
         chosen = None
-    placed = _placed(calls, inputs)
+    others: set[Call] = set()
+    for count in _counts(calls, inputs):
+        others |= _of_others(model, inputs, calls, count)
+    placed = [(call, grid) for call, grid in _placed(calls, inputs) if call not in others]
     names = [(call.name, call.path) for call, _ in placed]
     seen: dict[tuple[str, str], int] = {}
     candidates = []
@@ -148,33 +151,40 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
 def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> list[Layer]:
     """The layers with what only a run of the whole model tells of how their tokens lie.
 
-    The sizes of the model's maps: the number of tokens alone leaves open how many belong to a frame
-    of a video, or to a row where a picture is not reduced alike along both axes. The run is made
-    for networks that may have tokens, and once for a size of pictures.
+    These are the sizes of the model's maps: the number of tokens alone leaves open how many belong
+    to a frame of a video, or to a row where a picture is not reduced alike along its axes.
 
     Raises:
-        LayerError: for tokens that a part before the layer has put into another order.
+        LayerError: for tokens that a part before the layer has put into another order, or that are
+            not the picture's.
     """
     model, named = _named(model)
-    modules = modules_of(named)
-    if inputs.ndim != 5 and not any(
-        isinstance(one, nn.LayerNorm) or is_weightless(one) for one in modules
-    ):
+    norms = any(is_weightless(one) or is_a(one, nn.LayerNorm) for one in modules_of(named))
+    if inputs.ndim != 5 and not norms:
         return list(layers)
-    key = _holds_for(model, named, inputs)
+    where = [(layer.name, layer.path) for layer in layers]
+    key = _holds_for(model, named, inputs, *where)
     known = _looked_through.get(named)
     if known is None or not (known[0] == key is not None):
         _, calls = trace(model, inputs, named)
-        scattered = frozenset((one.name, one.path) for one in _scattered(calls, inputs))
-        known = _looked_through[named] = (key, _sizes(calls, inputs), scattered)
+        refused = {(one.name, one.path): _SCATTERED for one in _scattered(calls, inputs)}
+        for count in _counts(calls, inputs, where):
+            for one in _of_others(model, inputs, calls, count):
+                refused[one.name, one.path] = _OTHERS
+        known = _looked_through[named] = (key, _sizes(calls, inputs), refused)
     for layer in layers:
         if (layer.name, layer.path) in known[2]:
             raise LayerError(
-                f"layer '{layer}' gives its tokens in another order than the picture's, into which "
-                "a part before it has put them; choose a layer that is listed by seewhy layers."
+                f"layer '{layer}' gives {known[2][layer.name, layer.path]}; choose a layer that "
+                "is listed by seewhy layers."
             )
     return [replace(layer, known=known[1]) for layer in layers]
 
+
+_SCATTERED = (
+    "its tokens in another order than the picture's, into which a part before it has put them"
+)
+_OTHERS = "tokens of something beside the picture (a text, queries), which have no place on it"
 
 _Key = tuple[Any, ...] | None
 
@@ -184,11 +194,11 @@ _proposals: weakref.WeakKeyDictionary[nn.Module, tuple[_Key, Proposal]] = (
 )
 
 _looked_through: weakref.WeakKeyDictionary[
-    nn.Module, tuple[_Key, tuple[tuple[int, ...], ...], frozenset[tuple[str, str]]]
+    nn.Module, tuple[_Key, tuple[tuple[int, ...], ...], dict[tuple[str, str], str]]
 ] = weakref.WeakKeyDictionary()
 
 
-def _holds_for(model: nn.Module, named: nn.Module, inputs: Tensor) -> _Key:
+def _holds_for(model: nn.Module, named: nn.Module, inputs: Tensor, *asked: Any) -> _Key:
     """For which runs what one of them has shown holds; None: for that one alone.
 
     Other inputs beside the picture may lead another way, and a function of the output may be
@@ -199,7 +209,7 @@ def _holds_for(model: nn.Module, named: nn.Module, inputs: Tensor) -> _Key:
         output = model.output
         if model.beside or callable(output):
             return None
-    return (*map(id, modules_of(named)), tuple(inputs.shape[1:]), output)
+    return (*map(id, modules_of(named)), tuple(inputs.shape[1:]), output, *asked)
 
 
 _SPEC = re.compile(r"(?P<name>[^\[#]+)(?:\[(?P<path>[^\]]+)\])?(?:#(?P<call>-?\d+))?")
@@ -284,13 +294,11 @@ def _propose(
     own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
     passed_over: list[str] = []
 
-    numbers = {call: number for number, call in enumerate(calls)}
-    first_of_others = cache(partial(_first_of_others, model, inputs, tuple(calls)))
+    of_others = cache(partial(_of_others, model, inputs, tuple(calls)))
 
     def of_picture(call: Call) -> bool:
         assert call.shape is not None
-        other = first_of_others(call.shape[1])
-        return other is None or numbers[call] < numbers[other]
+        return call not in of_others(call.shape[1])
 
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
         if grid.form == "tokens" and not of_picture(call):
@@ -427,17 +435,30 @@ def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bo
     return looked is None or bool((looked[1] != 0).any(1).float().mean() > share)
 
 
-def _first_of_others(
-    model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int
-) -> Call | None:
-    """From where on so many tokens are not the picture's, but those of a text or queries beside it.
+def _counts(
+    calls: Sequence[Call], inputs: Tensor, where: Sequence[tuple[str, str]] | None = None
+) -> list[int]:
+    """How many tokens the calls give that give tokens, each number once; all calls, or some."""
+    return list(
+        dict.fromkeys(
+            call.shape[1]
+            for call, grid in _laid(calls, inputs)
+            if grid.form == "tokens"
+            and call.shape is not None
+            and (where is None or (call.name, call.path) in where)
+        )
+    )
 
-    By chance these may be as many as fit a grid. It is the first call that takes and gives so many
+
+def _of_others(model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int) -> Set[Call]:
+    """The calls that give so many tokens which are not the picture's, but a text's or queries.
+
+    By chance these may be as many as fit a grid. They begin where a call takes and gives so many
     tokens and gives the same for another picture. A class token is the same too before the first
     attention; it stands in front, and tokens from the middle and the end are compared.
     """
     if inputs.device.type == "meta":
-        return None
+        return frozenset()
     rows = (len(inputs), count)
     modules = {one.module for one in calls if one.entered is not None and one.entered[:2] == rows}
     candidates = [
@@ -462,12 +483,13 @@ def _first_of_others(
         model(inputs.clone())
         model(other)
     if len(seen) != 2 * len(candidates):
-        return None
+        return frozenset()
     for call, tensor, again in zip(candidates, seen, seen[len(candidates) :], strict=False):
         # A part that gives every token the same (its weights still zero) tells nothing.
         if torch.equal(tensor, again) and not torch.equal(tensor[:, 0], tensor[:, 1]):
-            return call
-    return None
+            behind = calls[calls.index(call) :]
+            return {one for one in behind if one.shape and one.shape[:-1] == rows}
+    return frozenset()
 
 
 def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
