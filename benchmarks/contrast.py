@@ -52,7 +52,6 @@ METHODS = (
     "eigen-cam",
     "recipro-cam",
     "ablation-cam",
-    "score-cam-bounded",
     "rise",
     "attention-rollout",
     "attention-relevance",
@@ -60,7 +59,7 @@ METHODS = (
 )
 ATTENTION = METHODS[-3:]  # for transformers alone
 # Methods that compute for seconds a map: on so many pairs, and with fewer samples.
-LONG = {"ablation-cam": 3, "score-cam-bounded": 2, "rise": 2, "recipro-cam": 4}
+LONG = {"ablation-cam": 6, "rise": 2}
 OPTIONS: dict[str, dict[str, Any]] = {"rise": {"masks": 500}}
 
 console = Console()
@@ -232,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--imagenet", type=Path, help="annotated pictures of ImageNet's classes")
     parser.add_argument("--vit", type=Path, action="append", default=[], help="saved weights")
     parser.add_argument("--vit-layer", action="append", help="a layer to look at; repeat it")
-    parser.add_argument("--method", action="append", help="repeat it; default: eleven of them")
+    parser.add_argument("--method", action="append", help="repeat it; default: ten of them")
     parser.add_argument("--pairs", type=int, default=25)
     chosen = parser.parse_args(arguments)
     methods = chosen.method or METHODS

@@ -422,6 +422,27 @@ def test_a_function_of_the_users_is_a_method(inputs: Tensor) -> None:
     with pytest.raises(MethodError, match=r"gave \(4, 10, 9, 7\); a map \(4, 9, 7\) is wanted"):
         seewhy.attribute(network(), inputs, 1, method=flat)
 
+    def mixed(activations: Tensor, attentions: list[Tensor], rerun: object) -> Tensor:
+        return activations
+
+    with pytest.raises(MethodError, match="rerun, which is of one image at a time, and for atten"):
+        seewhy.attribute(network(), inputs, 1, method=mixed)
+
+
+def test_a_row_of_scores_for_each_image_is_wanted(inputs: Tensor) -> None:
+    class OfAll(nn.Module):
+        """Frames in the batch's place, and one decision for all of them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+
+        def forward(self, frames: Tensor) -> Tensor:
+            return self.network(frames).mean(0, keepdim=True)
+
+    with pytest.raises(ModelError, match="1 rows of scores for 4 images"):
+        seewhy.attribute(OfAll(), inputs, 1, method="recipro-cam")
+
 
 @dataclass
 class Outputs:

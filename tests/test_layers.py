@@ -14,6 +14,7 @@ from torchvision_layers import TORCHVISION
 import seewhy
 from seewhy.errors import LayerError
 from seewhy.layers import find_layers, list_layers, propose_layer
+from seewhy.models.bound import bind
 
 LARGE = 32_000_000  # AlexNet and VGG are named in spite of their wide heads
 
@@ -259,6 +260,25 @@ def test_a_map_of_one_row_that_is_read_as_a_sequence_is_a_map() -> None:
     assert ("maps", (6, 1, 33)) in [(row.name, row.shape) for row in rows]
 
 
+def test_tokens_of_a_picture_that_is_resized_inside_are_laid_by_a_map_of_the_model() -> None:
+    class Resized(nn.Module):
+        """As CrossViT: whatever comes is made square first."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 6, 4, 4)
+            self.norm, self.head = nn.LayerNorm(6), nn.Linear(6, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = nn.functional.interpolate(x, (44, 44))
+            return self.head(self.norm(self.patches(x).flatten(2).mT).mean(1))
+
+    model, picture = Resized(), torch.randn(1, 3, 24, 32)
+    assert str(propose_layer(model, picture).layer) == "norm"
+    for layer in ("norm", None):
+        assert seewhy.attribute(model, picture, layer=layer).shape == (1, 11, 11)
+
+
 class Unroll(nn.Module):
     """Puts the tokens of each 4×4 window so that two poolings of 2×2 are maxima a count apart."""
 
@@ -337,6 +357,24 @@ def test_a_segmentations_map_of_scores_is_not_proposed() -> None:
     assert proposed(model) == "relu"
 
 
+def test_scores_that_are_the_sum_of_others_are_not_proposed() -> None:
+    """As LR-ASPP and FCN-8s, which score maps of two sizes."""
+
+    class TwoSizes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.low, self.high = nn.Conv2d(3, 6, 2, 2), nn.Conv2d(6, 8, 2, 2)
+            self.low_scores, self.high_scores = nn.Conv2d(6, 4, 1), nn.Conv2d(8, 4, 1)
+            self.up = nn.Upsample(scale_factor=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            low = self.low(x)
+            high = self.high(low)
+            return self.low_scores(low) + self.up(self.high_scores(high))
+
+    assert proposed(TwoSizes()) == "high"
+
+
 def test_as_many_channels_as_classes_alone_make_no_class_score_map() -> None:
     model = network(conv=nn.Conv2d(3, 4, 3), relu=nn.ReLU(), **HEAD, fc=nn.Linear(4, 4))
     assert proposed(model) == "relu"
@@ -392,6 +430,79 @@ def test_the_proposal_follows_a_change_of_the_model_and_is_forgotten_with_it() -
     del model
     gc.collect()
     assert gone() is None
+
+
+class TwoHeads(nn.Module):
+    """Two outputs: one of an early map, one of a late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early, self.late = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 8, 3)
+        self.first, self.second = nn.Linear(6, 4), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        early = self.early(x).relu()
+        late = self.late(early).relu()
+        return {"first": self.first(early.mean((2, 3))), "second": self.second(late.mean((2, 3)))}
+
+
+def test_the_proposal_is_of_the_output_that_is_asked_for() -> None:
+    model, image = TwoHeads(), torch.randn(1, 3, 10, 10)
+    for _ in range(2):
+        for output, layer in (("first", "early"), ("second", "late")):
+            asked = {"target": 0, "method": "recipro-cam", "output": output}
+            found = seewhy.attribute(model, image, **asked)
+            torch.testing.assert_close(found, seewhy.attribute(model, image, layer=layer, **asked))
+            found = seewhy.attribute(model, image, **{**asked, "output": lambda o, k=output: o[k]})
+            torch.testing.assert_close(found, seewhy.attribute(model, image, layer=layer, **asked))
+
+
+def test_the_proposal_follows_the_pictures_size() -> None:
+    """A grid of tokens of a strip that no one stride leaves is known by the map before it."""
+
+    class Strip(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = nn.Conv2d(3, 6, (8, 4), (8, 4))
+            self.block = nn.Linear(6, 6)
+            self.head = nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.block(self.patches(x).flatten(2).mT).relu().mean(1))
+
+    model = Strip()
+    for width in (40, 88):
+        maps = seewhy.attribute(model, torch.randn(1, 3, 16, width), 1, method="hires-cam")
+        assert maps.shape == (1, 2, width // 4)
+
+
+@pytest.mark.parametrize("words", [6, 16, 17, 49, 53])
+def test_a_texts_tokens_are_not_laid_on_the_picture(words: int) -> None:
+    """16 are as many as 4 × 4 positions, 17 one more, as if there were a class token."""
+
+    class Reads(nn.Module):
+        """Answers in words, each of which looks at the picture's tokens."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            layer = {"d_model": 8, "nhead": 2, "dim_feedforward": 8, "batch_first": True}
+            self.patches = nn.Conv2d(3, 8, 16, 16)
+            self.encoder = nn.TransformerEncoderLayer(**layer)
+            self.words = nn.Embedding(20, 8)
+            self.decoder = nn.TransformerDecoderLayer(**layer)
+            self.head = nn.Linear(8, 20)
+
+        def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+            seen = self.encoder(self.patches(pixel_values).flatten(2).mT)
+            return self.head(self.decoder(self.words(input_ids), seen))
+
+    inputs = {
+        "pixel_values": torch.randn(1, 3, 112, 112),
+        "input_ids": torch.arange(words)[None] % 20,
+    }
+    model, picture = bind(Reads().eval(), inputs)
+    assert propose_layer(model, picture).layer.name == "encoder"
+    assert seewhy.attribute(model.module, inputs, "token:3").shape == (1, 7, 7)
 
 
 NAMED = network(

@@ -145,6 +145,9 @@ def test_no_more_than_a_tile_is_read_at_once(tmp_path: Path) -> None:
         ({"batch_size": 0}, MethodError, "at least 1"),
         ({"target": None}, TargetError, "name a class"),
         ({"target": (1, 2)}, TargetError, "one target, the same for all"),
+        ({"target": "predicted"}, TargetError, "each tile would predict one of its own"),
+        ({"target": "2 vs predicted"}, TargetError, "each tile would predict one of its own"),
+        ({"target": "top2"}, TargetError, "each tile would predict one of its own"),
         ({"layer": ["0", "1"]}, MethodError, "several layers give several maps"),
         ({"tile": (8, 9)}, MethodError, "9 pixels gives 2 positions along dimension 1"),
         ({"tile": 10}, MethodError, "10 pixels gives 2 positions along dimension 0, and one of 20 "

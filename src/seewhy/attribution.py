@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import MethodError
-from seewhy.evidence import ATTENTION, LAYER, ONE_IMAGE, PIXELS, TAIL, WHOLE, Evidence
+from seewhy.evidence import (
+    ATTENTION,
+    LAYER,
+    ONE_IMAGE,
+    PIXELS,
+    TAIL,
+    WHOLE,
+    WITH_ONE_IMAGE,
+    Evidence,
+)
 from seewhy.layers import LayerSpec, beside_maps, find_layers, propose_layer
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
@@ -219,6 +228,14 @@ class _Chosen:
             raise MethodError(
                 f"method '{name}' asks for {', '.join(strange) or 'nothing'}; its parameters may "
                 f"be called {', '.join(EVIDENCE)}, and its own options are keyword-only."
+            )
+        apart = [name for name in needs if name not in (*ONE_IMAGE, *WITH_ONE_IMAGE)]
+        if apart and set(needs) & set(ONE_IMAGE):
+            alone = next(name for name in needs if name in ONE_IMAGE)
+            raise MethodError(
+                f"method '{name}' asks for {alone}, which is of one image at a time, and for "
+                f"{', '.join(apart)}, of a batch; with {alone} there are "
+                f"{', '.join((*ONE_IMAGE, *WITH_ONE_IMAGE))}."
             )
         options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         return cls(name, function, tuple(needs), tuple(options))

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from seewhy.errors import MethodError
+from seewhy.errors import MethodError, ModelError
 from seewhy.models.attention import Attended, AttentionPath, attend, find_attention
 from seewhy.models.bias_gradients import BiasGradients
 from seewhy.models.bound import Bound
@@ -57,6 +57,7 @@ ATTENTION = ("attentions", "attention_gradients", "tokens_read", "blockwise_grad
 TAIL = ("rerun", "without_channels")
 WHOLE = ("forward", "forward_probability")
 ONE_IMAGE = ("scores", "image", *TAIL, *WHOLE)
+WITH_ONE_IMAGE = ("activations", "gradients", "note")  # are given for one image too
 
 PIXEL_RULES: dict[str, Rule | None] = {
     "input_gradients": None,
@@ -121,6 +122,12 @@ class Evidence:
         else:
             logits, self.activations = at_least_float32(first(inputs)), first.activations
             self._linear = first.last_linear
+        if len(logits) != len(inputs):
+            raise ModelError(
+                f"the model gives {len(logits)} rows of scores for {len(inputs)} images; a row for "
+                "each is wanted. If all are frames of one video, give (1, frames, channels, "
+                "height, width); if output= chose another tensor, name the scores."
+            )
         self.targets: Resolved = resolve(target, logits, labels)
         model.each = len(self.targets.targets[0])
         scores = self._score(logits)
@@ -289,8 +296,7 @@ class Evidence:
         run = attend(model, self.inputs, path, every=every, mean=mean, copies=copies)
         outputs, batch = at_least_float32(run.outputs.detach()), len(self.inputs)
         rows = batch * len(path.calls) if every else batch
-        half = run.outputs.dtype.itemsize < 4 or torch.is_autocast_enabled(self.inputs.device.type)
-        near = 3e-2 if half else 5e-3  # of the largest
+        near = 3e-2 if _is_half(run.outputs) else 5e-3  # of the largest
         if len(outputs) != rows or not (
             mean or _near(outputs[-batch:].nan_to_num(), self.logits.nan_to_num(), near)
         ):
@@ -337,8 +343,7 @@ class Evidence:
         sums = [at_least_float32(p).reshape(rows, -1).sum(1) for p in parts if not p.numel() % rows]
         totals = torch.stack([one.to(scores) for one in sums])
         found, size = totals.sum(0), scores.abs() + totals.abs().sum(0) / 100
-        half = inputs.dtype.itemsize < 4 or torch.is_autocast_enabled(inputs.device.type)
-        near = 3e-2 if half else 1e-3
+        near = 3e-2 if _is_half(inputs) else 1e-3
         gap = (found - scores).abs() - near * size
         worst = int(gap.argmax())
         if not gap[worst] <= 0:
@@ -373,6 +378,7 @@ class Evidence:
             "scores": self.scores[image], "image": self.inputs[image], "note": self._note
         }  # fmt: skip
         model = self._model.image(image)
+        self._check_alone(model, image)
         if "forward" in names:
             found["forward"] = self._versions(model, targets)
         if "forward_probability" in names:
@@ -397,6 +403,26 @@ class Evidence:
             yield {name: found[name] for name in names}
             for said in tail.warnings:
                 self._note(said)
+
+    def _check_alone(self, model: Bound, image: int) -> None:
+        """That an image with what belongs to it scores as it did in the batch.
+
+        Raises:
+            ModelError: where it does not: inputs that all images share were taken for a row each.
+        """
+        if not model.beside or len(self.scores) == 1:
+            return
+        alone = self.inputs[image : image + 1]
+        with undisturbed(model), torch.no_grad():
+            logits = at_least_float32(model(alone)).nan_to_num()
+        wanted = self.logits[image : image + 1].nan_to_num()
+        near = 3e-2 if _is_half(alone) else 5e-3
+        if logits.shape != wanted.shape or not _near(logits, wanted, near):
+            raise ModelError(
+                "an image gives other scores alone than in the batch; if one of the other inputs "
+                "belongs to all images together and not a row to each, name it with shared=, else "
+                "give one image at a time."
+            )
 
     def _rerun(self, tail: Rerun, targets: Sequence[Target]) -> Callable[..., Tensor]:
         """Scores of versions of the layer's activations; only the tail computes."""
@@ -533,6 +559,11 @@ def _probability(target: Target) -> Target:
         f"{hint if isinstance(target, Counterfactual) else ''}; take a class, or a method that "
         "reads scores: score-cam-increase, ablation-cam."
     )
+
+
+def _is_half(tensor: Tensor) -> bool:
+    """Whether a network that such tensors go through computes in half precision."""
+    return tensor.dtype.itemsize < 4 or torch.is_autocast_enabled(tensor.device.type)
 
 
 def _near(one: Tensor, other: Tensor, tolerance: float) -> bool:

@@ -7,8 +7,11 @@ import math
 import re
 import weakref
 from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache, partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +31,9 @@ from seewhy.models.watch import (
     has_gradient,
     is_weightless,
     modules_of,
+    replacing,
     trace,
+    undisturbed,
     unwrap,
     watch,
 )
@@ -94,19 +99,19 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     map of one position, nor the map of class scores, nor a pooling, nor a layer that hands its
     input on. Tokens that are read through a normalisation of each are looked at behind it: before
     it their scale has no say, and gradient times activation adds up to zero. The answer is
-    remembered as long as the model's modules stay the same.
+    remembered as long as the model's modules, the picture's size and the output stay the same.
 
     Raises:
         LayerError: if the network has no such layer.
     """
     model, named = _named(model)
-    modules = tuple(map(id, modules_of(named)))
+    key = _holds_for(model, named, inputs)
     known = _proposals.get(named)
-    if known is not None and known[0] == modules:
+    if known is not None and known[0] == key is not None:
         return known[1]
     outputs, calls = trace(model, inputs, named)
     proposal = _propose(model, inputs, calls, [tensor for _, tensor in tensors_in(outputs)])
-    _proposals[named] = (modules, proposal)
+    _proposals[named] = (key, proposal)
     return proposal
 
 
@@ -143,41 +148,59 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
 def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> list[Layer]:
     """The layers with what only a run of the whole model tells of how their tokens lie.
 
-    For a video the sizes of the model's maps: the number of tokens alone leaves open how many
-    belong to a frame.
+    The sizes of the model's maps: the number of tokens alone leaves open how many belong to a frame
+    of a video, or to a row where a picture is not reduced alike along both axes. The run is made
+    for networks that may have tokens, and once for a size of pictures.
 
     Raises:
         LayerError: for tokens that a part before the layer has put into another order.
     """
     model, named = _named(model)
     modules = modules_of(named)
-    if inputs.ndim != 5 and not any(map(is_weightless, modules)):
+    if inputs.ndim != 5 and not any(
+        isinstance(one, nn.LayerNorm) or is_weightless(one) for one in modules
+    ):
         return list(layers)
-    ids = tuple(map(id, modules))
+    key = _holds_for(model, named, inputs)
     known = _looked_through.get(named)
-    if known is None or known[0] != ids or inputs.ndim == 5:
+    if known is None or not (known[0] == key is not None):
         _, calls = trace(model, inputs, named)
         scattered = frozenset((one.name, one.path) for one in _scattered(calls, inputs))
-        known = _looked_through[named] = (ids, _sizes(calls, inputs), scattered)
+        known = _looked_through[named] = (key, _sizes(calls, inputs), scattered)
     for layer in layers:
         if (layer.name, layer.path) in known[2]:
             raise LayerError(
                 f"layer '{layer}' gives its tokens in another order than the picture's, into which "
                 "a part before it has put them; choose a layer that is listed by seewhy layers."
             )
-    return (
-        [replace(layer, known=known[1]) for layer in layers] if inputs.ndim == 5 else list(layers)
-    )
+    return [replace(layer, known=known[1]) for layer in layers]
 
+
+_Key = tuple[Any, ...] | None
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
-_proposals: weakref.WeakKeyDictionary[nn.Module, tuple[tuple[int, ...], Proposal]] = (
+_proposals: weakref.WeakKeyDictionary[nn.Module, tuple[_Key, Proposal]] = (
     weakref.WeakKeyDictionary()
 )
 
 _looked_through: weakref.WeakKeyDictionary[
-    nn.Module, tuple[tuple[int, ...], tuple[tuple[int, ...], ...], frozenset[tuple[str, str]]]
+    nn.Module, tuple[_Key, tuple[tuple[int, ...], ...], frozenset[tuple[str, str]]]
 ] = weakref.WeakKeyDictionary()
+
+
+def _holds_for(model: nn.Module, named: nn.Module, inputs: Tensor) -> _Key:
+    """For which runs what one of them has shown holds; None: for that one alone.
+
+    Other inputs beside the picture may lead another way, and a function of the output may be
+    another one each time.
+    """
+    output = None
+    if isinstance(model, Bound):
+        output = model.output
+        if model.beside or callable(output):
+            return None
+    return (*map(id, modules_of(named)), tuple(inputs.shape[1:]), output)
+
 
 _SPEC = re.compile(r"(?P<name>[^\[#]+)(?:\[(?P<path>[^\]]+)\])?(?:#(?P<call>-?\d+))?")
 
@@ -260,11 +283,22 @@ def _propose(
     class_counts = frozenset(one.shape[1] for one in outputs if one.ndim in (2, dense))
     own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
     passed_over: list[str] = []
+
+    numbers = {call: number for number, call in enumerate(calls)}
+    first_of_others = cache(partial(_first_of_others, model, inputs, tuple(calls)))
+
+    def of_picture(call: Call) -> bool:
+        assert call.shape is not None
+        other = first_of_others(call.shape[1])
+        return other is None or numbers[call] < numbers[other]
+
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
+        if grid.form == "tokens" and not of_picture(call):
+            continue
         runs = sum(one.module is call.module and one.path == call.path for one in calls)
         last = None if runs == 1 else -1
         layer = Layer(call.name, call.module, call.path, last, known=sizes)
-        if unplaced is not None and _as_many(unplaced, grid):
+        if unplaced is not None and _as_many(unplaced, grid) and of_picture(unplaced):
             raise LayerError(
                 f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
                 f"{unplaced.shape} that cannot be laid on the picture, so it does not stand for "
@@ -307,12 +341,15 @@ def _candidates(
     """
     placed = dict(_placed(calls, inputs))
     sizes = _sizes(calls, inputs)
+    # A map of scores may be the sum of others, as in FCN: all of them are.
+    dense = any(not one.name and len(one.shape or ()) == inputs.ndim for one in calls)
     weights_behind = False
     unplaced: Call | None = None
     summing: list[str] = []
     inside: list[tuple[Call, Grid, Call | None]] = []
     for call in reversed(calls):
         grid = placed.get(call)
+        class_scores = False
         if grid is not None and not call.passes_through:
             assert call.shape is not None
             as_classes = grid.channels(call.shape) in class_counts
@@ -330,7 +367,7 @@ def _candidates(
             taken = find_grid(call.entered, inputs.shape, None, sizes)
             if taken is not None and taken.form == "tokens":
                 summing.append(call.name)
-        if _has_own_weights(call.module):
+        if _has_own_weights(call.module) and not (dense and class_scores):
             weights_behind = True
             if grid is None and call.shape is not None and len(call.shape) == 3:
                 unplaced = call
@@ -383,6 +420,49 @@ def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bo
     """
     looked = _look(model, inputs, layer)
     return looked is None or bool((looked[1] != 0).any(1).float().mean() > share)
+
+
+def _first_of_others(
+    model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int
+) -> Call | None:
+    """From where on so many tokens are not the picture's, but those of a text or queries beside it.
+
+    By chance these may be as many as fit a grid. It is the first call that takes and gives so many
+    tokens and gives the same for another picture. A class token is the same too before the first
+    attention; it stands in front, and tokens from the middle and the end are compared.
+    """
+    if inputs.device.type == "meta":
+        return None
+    rows = (len(inputs), count)
+    modules = {one.module for one in calls if one.entered is not None and one.entered[:2] == rows}
+    candidates = [
+        one
+        for one in calls
+        if one.module in modules and one.name and one.floating and not one.path
+        and one.shape is not None and len(one.shape) == 3 and one.shape[:2] == rows
+    ]  # fmt: skip
+    seen: list[Tensor] = []
+
+    def see(tensor: Tensor) -> None:
+        if tensor.ndim == 3 and tensor.shape[:2] == rows:
+            seen.append(tensor[:, [count // 2, -1]].clone())
+
+    generator = torch.Generator().manual_seed(0)
+    other = inputs + torch.randn(inputs.shape, generator=generator).to(inputs)
+    with ExitStack() as stack:
+        stack.enter_context(undisturbed(model))
+        stack.enter_context(torch.no_grad())
+        for one in dict.fromkeys((each.name, each.module) for each in candidates):
+            stack.enter_context(replacing(Layer(*one), see))
+        model(inputs.clone())
+        model(other)
+    if len(seen) != 2 * len(candidates):
+        return None
+    for call, tensor, again in zip(candidates, seen, seen[len(candidates) :], strict=False):
+        # A part that gives every token the same (its weights still zero) tells nothing.
+        if torch.equal(tensor, again) and not torch.equal(tensor[:, 0], tensor[:, 1]):
+            return call
+    return None
 
 
 def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:

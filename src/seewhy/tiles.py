@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from seewhy.attribution import attribute
 from seewhy.errors import ImageError, MethodError, TargetError
 from seewhy.models.load import LoadedModel
+from seewhy.targets import PerImage, Predicted, Several, TopK, parse_target
 
 
 class Sliceable(Protocol):
@@ -79,7 +80,8 @@ def attribute_tiles(
         raise MethodError(f"overlap={overlap} is not a share; 0 to less than 1 is wanted.")
     if batch_size < 1:
         raise MethodError(f"batch_size={batch_size} was given; at least 1 is wanted.")
-    if target is None or isinstance(target, (list, tuple)):
+    choice = parse_target(target, model.labels if isinstance(model, LoadedModel) else None)
+    if any(isinstance(part, Predicted | TopK | PerImage | Several) for part in choice.parts()):
         raise TargetError(
             "tiles are explained for one target, the same for all; name a class, since each tile "
             "would predict one of its own."

@@ -100,13 +100,14 @@ def test_layers_marks_the_choice_and_says_why(seewhy):
     result = seewhy("layers", TINY[1], *TINY[2:])
     assert result.exit_code == 0, result.output
     (marked,) = (line for line in result.stdout.splitlines() if line.startswith("→   "))
-    assert marked.split() == ["→", "mixed", "Conv2d", "3×16×16"]
+    assert marked.split() == ["→", "mixed", "Conv2d", "3×16×16", "channels", "first"]
     assert "last spatial feature map" in result.stdout
     found = json.loads(seewhy("layers", TINY[1], *TINY[2:], "--json").stdout)
     assert found["chosen"] == "mixed"
-    assert {"name": "features.0", "kind": "Conv2d", "shape": [3, 16, 16], "chosen": False} in (
-        found["layers"]
-    )
+    assert found["layers"][0] == {
+        "name": "features.0", "kind": "Conv2d", "shape": [3, 16, 16], "form": "channels first",
+        "extra": 0, "chosen": False,
+    }  # fmt: skip
 
 
 def test_layers_of_an_unknown_model_is_a_usage_error(seewhy):

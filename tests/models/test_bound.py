@@ -103,6 +103,43 @@ def test_texts_that_all_images_share_are_not_taken_for_rows() -> None:
     torch.testing.assert_close(found, torch.cat(alone))
 
 
+@pytest.mark.parametrize("method", ["recipro-cam", "rise"])
+def test_texts_taken_for_rows_are_noticed(method: str) -> None:
+    """Of the second picture alone, class 0 would be the score of the second text."""
+
+    class Compares(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Conv2d(3, 6, 3, padding=1)
+
+        def forward(self, picture: Tensor, texts: Tensor) -> Tensor:
+            return self.features(picture).relu().mean((2, 3)) @ texts.T
+
+    inputs = torch.randn(3, 3, 6, 6), torch.randn(3, 6)
+    with pytest.raises(ModelError, match="name it with shared="):
+        seewhy.attribute(Compares(), inputs, 0, method=method)
+    assert seewhy.attribute(Compares(), inputs, 0, method=method, shared=[1]).shape == (3, 6, 6)
+
+
+@pytest.mark.parametrize(("frames", "channels"), [(4, 3), (1, 3), (3, 1), (16, 2)])
+def test_the_first_convolution_tells_frames_from_channels(frames: int, channels: int) -> None:
+    class ByFrame(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Conv2d(channels, 5, 3, padding=1)
+            self.head = nn.Linear(5, 2)
+
+        def forward(self, video: Tensor) -> Tensor:
+            pooled = self.features(video.flatten(0, 1)).relu().mean((2, 3))
+            return self.head(pooled.unflatten(0, video.shape[:2]).mean(1))
+
+    video = torch.randn(2, frames, channels, 8, 6)
+    assert seewhy.attribute(ByFrame(), video, 0, method="saliency").shape == (2, frames, 8, 6)
+    volume = nn.Sequential(nn.Conv3d(channels, 4, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten())
+    maps = seewhy.attribute(volume, video.transpose(1, 2), 0, method="saliency")
+    assert maps.shape == (2, frames, 8, 6)
+
+
 def test_a_video_is_run_frame_by_frame_or_as_a_volume() -> None:
     class ByFrame(nn.Module):
         """A CNN on every frame, a recurrent head behind it."""

@@ -49,14 +49,58 @@ def test_what_the_shape_leaves_open_the_last_weights_decide() -> None:
     assert find_grid(shape, SQUARE, nn.LayerNorm(28)) == Grid((28, 28), "channels last")
 
 
+def test_as_many_channels_as_positions() -> None:
+    class Block(nn.Module):
+        """A ConvNeXt's: its linear maps work along the last axis, its output has channels first."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.depthwise = nn.Conv2d(28, 28, 3, padding=1, groups=28)
+            self.norm = nn.LayerNorm(28)
+            self.linear = nn.Linear(28, 28)
+
+    class LayerNorm2d(nn.LayerNorm):
+        """Over the channels of a map that has them first, as torchvision's and timm's."""
+
+    shape = (1, 28, 28, 28)
+    assert find_grid(shape, SQUARE, Block()) == Grid((28, 28))
+    assert find_grid(shape, SQUARE, LayerNorm2d(28)) == Grid((28, 28))
+    last = Grid((28, 28), "channels last")
+    assert find_grid(shape, SQUARE, nn.Sequential(nn.LayerNorm(28), nn.Linear(28, 28))) == last
+
+
+def test_what_a_signals_norms_scales_and_recurrent_layers_give_are_tokens() -> None:
+    class Scale(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gamma = nn.Parameter(torch.ones(12))
+
+    signal, tokens = (1, 2, 64), Grid((16,), "tokens")
+    parts = (nn.RMSNorm(12), Scale(), nn.LSTM(12, 12), nn.Sequential(nn.Linear(4, 12), Scale()))
+    assert [find_grid((1, 16, 12), signal, part) for part in parts] == [tokens] * 4
+    for part in (nn.BatchNorm1d(16), nn.Conv1d(2, 16, 3), nn.ReLU()):
+        assert find_grid((1, 16, 12), signal, part) == Grid((12,))
+
+
 def test_tokens_of_a_picture_reduced_unlike_along_its_axes_follow_a_known_map() -> None:
     picture = (1, 1, 128, 1000)
     assert find_grid((1, 8 * 100 + 1, 64), picture) is None
     known = ((8, 100),)
     assert find_grid((1, 801, 64), picture, None, known) == Grid((8, 100), "tokens", 1)
+    # Here 4 × 4 positions behind two class tokens would be one stride.
+    square = (1, 3, 48, 48)
+    assert find_grid((1, 18, 8), square) == Grid((4, 4), "tokens", 2)
+    assert find_grid((1, 18, 8), square, None, ((3, 6),)) == Grid((3, 6), "tokens")
     video = (1, 3, 16, 224, 224)
     wanted = Grid((8, 14, 14), "tokens", 1)
     assert find_grid((1, 1569, 96), video, None, ((8, 14, 14),)) == wanted
+
+
+def test_one_tokens_attention_is_no_row_of_positions() -> None:
+    picture = (1, 3, 192, 256)  # made 384×384 by the network itself
+    wanted = Grid((24, 24), "tokens", 1)
+    assert find_grid((1, 577, 8), picture, None, ((1, 577), (24, 24))) == wanted
+    assert find_grid((1, 33, 8), (1, 3, 8, 70), None, ((1, 33),)) == Grid((1, 33), "tokens")
 
 
 def test_queries_are_not_laid_on_the_picture() -> None:

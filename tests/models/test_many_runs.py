@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from seewhy import Explainer, Speed, attribute
 from seewhy.errors import MethodError
+from seewhy.models.bound import bind
 from seewhy.models.many_runs import EXACT, many_runs
 from seewhy.progress import listening
 
@@ -106,11 +107,11 @@ def test_a_precision_where_nothing_runs_many_times_is_refused() -> None:
 def test_a_copy_is_made_anew_when_the_weights_change_and_dies_with_the_model() -> None:
     model, images = network().eval(), torch.rand(1, 3, 16, 16)
     first = many_runs(model, Speed("bf16"), 4)
-    assert many_runs(model, Speed("bf16"), 4) is first
+    assert many_runs(model, Speed("bf16"), 4).func is first.func
     with torch.no_grad():
         model[-1].weight.mul_(2)
     second = many_runs(model, Speed("bf16"), 4)
-    assert second is not first
+    assert second.func is not first.func
     doubled = (second(images) - model[-1].bias) / (first(images) - model[-1].bias)
     torch.testing.assert_close(
         doubled.float(), torch.full_like(doubled.float(), 2), rtol=0.1, atol=0
@@ -119,6 +120,24 @@ def test_a_copy_is_made_anew_when_the_weights_change_and_dies_with_the_model() -
     del model
     gc.collect()
     assert gone() is None
+
+
+def test_a_copy_is_run_with_what_belongs_to_each_image() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+
+        def forward(self, images: Tensor, scale: Tensor) -> Tensor:
+            return self.network(images) * scale
+
+    images = torch.rand(2, 3, 16, 16)
+    bound, _ = bind(Scaled().eval(), (images, torch.tensor([[1.0], [100.0]])))
+    small, large = (many_runs(bound.image(i), Speed("bf16"), 4)(images[:1]) for i in (0, 1))
+    runs = [many_runs(bound.image(i), Speed("bf16"), 4) for i in (0, 1)]  # made before either runs
+    torch.testing.assert_close(runs[0](images[:1]), small)
+    torch.testing.assert_close(runs[1](images[:1]), large)
+    assert float(large.abs().sum()) > 50 * float(small.abs().sum())
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")

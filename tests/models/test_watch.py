@@ -18,6 +18,29 @@ from seewhy.layers import find_layers
 from seewhy.models.watch import Layer, Watch, trace, watch
 
 
+def test_a_call_that_fails_and_is_caught_does_not_shift_those_behind_it() -> None:
+    class Fails(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise RuntimeError("not here")
+
+    class Tries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.fails = nn.Conv2d(3, 4, 3), Fails()
+
+        def forward(self, x: Tensor) -> Tensor:
+            found = self.first(x)
+            try:
+                return self.fails(found)
+            except RuntimeError:
+                return found.relu()
+
+    _, calls = trace(nn.Sequential(Tries(), nn.ReLU()), torch.randn(1, 3, 6, 6))
+    entered = {call.name: call.entered for call in calls}
+    assert entered["0"] == entered["0.first"] == entered[""] == (1, 3, 6, 6)
+    assert entered["1"] == (1, 4, 4, 4)
+
+
 def small_network(inplace: bool = False) -> nn.Sequential:
     torch.manual_seed(3)
     return nn.Sequential(

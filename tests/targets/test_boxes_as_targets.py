@@ -36,7 +36,7 @@ FOUND = torch.tensor(
         ]
     ]
 )
-boxes = st.tuples(st.floats(0, 90), st.floats(0, 90), st.floats(1, 40), st.floats(1, 40)).map(
+boxes = st.tuples(st.floats(0, 90), st.floats(0, 90), st.floats(2, 40), st.floats(2, 40)).map(
     lambda box: (box[0], box[1], box[0] + box[2], box[1] + box[3])
 )
 
@@ -58,6 +58,16 @@ def test_the_best_of_overlap_times_score(
     assert float(BoxScore(1, box)(outputs)) == pytest.approx(wanted)
     exact = overlaps(torch.tensor(box, dtype=torch.float64), outputs[0, :, :4])
     assert exact.tolist() == pytest.approx([by_hand(box, each) for each, _, _ in rows])
+
+
+def test_probabilities_of_something_else_are_no_boxes() -> None:
+    """A sigmoid for each position of a signal, or a vocabulary's softmax, may rise by chance."""
+    rising = torch.tensor([[[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]]])
+    with pytest.raises(TargetError, match=r"of \(batch, classes, length\) Region"):
+        resolve(0, rising)
+    with pytest.raises(TargetError, match="does not hold that"):
+        BoxScore(0, (0.1, 0.2, 0.3, 0.4))(rising)
+    assert float(BoxScore(1, (0, 0, 9, 9))(torch.zeros_like(FOUND))) == 0  # nothing was found
 
 
 def test_a_box_that_is_the_only_detection_scores_what_the_detection_does() -> None:

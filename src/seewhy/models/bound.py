@@ -27,6 +27,7 @@ class Bound(nn.Module):
 
     Attributes:
         module: the caller's model, without what torch.compile and DataParallel put around it.
+        output: where in the model's output the scores are.
         at_once: how many images the model takes, no more and no fewer; None for any number, as
             with all but exported programs. A longer batch goes through it in parts.
         each: so many rows of a longer batch lie side by side for one image (one for each target).
@@ -49,7 +50,7 @@ class Bound(nn.Module):
         self.module = module
         self.each = 1
         self._inputs, self._path, self._batch = inputs, path, batch
-        self._shared, self._frames_first, self._output = shared, frames_first, output
+        self._shared, self._frames_first, self.output = shared, frames_first, output
         shape = made_for(module)
         self.at_once = shape[0] if shape else None
         self.training = getattr(module, "training", False)  # frozen TorchScript has none
@@ -89,7 +90,7 @@ class Bound(nn.Module):
             outputs = module(**given)
         else:
             outputs = module(*given)
-        return find_logits(outputs, self._output, size=picture.shape[-2:])
+        return find_logits(outputs, self.output, size=picture.shape[-2:])
 
     @property
     def beside(self) -> bool:
@@ -103,7 +104,7 @@ class Bound(nn.Module):
         inputs = self._rows(torch.tensor([index]))
         return Bound(
             self.module, inputs=inputs, path=self._path, batch=1, shared=self._shared,
-            frames_first=self._frames_first, output=self._output,
+            frames_first=self._frames_first, output=self.output,
         )  # fmt: skip
 
     def _whose(self, count: int) -> Tensor:
@@ -166,7 +167,7 @@ def bind(
         raise ModelError(
             f"shared={unknown[0]!r} is none of the inputs; there are {_listing(inputs)}."
         )
-    frames_first = found.ndim == 5 and found.shape[1] not in COLOURS and found.shape[2] in COLOURS
+    frames_first = found.ndim == 5 and _has_frames_first(model, found)
     for other, tensor in tensors_in(inputs) if path else ():
         if other != path:
             moved = tensor.to(found.device)
@@ -210,9 +211,20 @@ def _is_one_picture(model: nn.Module, inputs: Tensor) -> bool:
     """Whether what came for a network of pictures has no batch axis."""
     if inputs.ndim != 3 or len(inputs) not in COLOURS:
         return False
+    return isinstance(_first_convolution(model), nn.Conv2d)
+
+
+def _has_frames_first(model: nn.Module, video: Tensor) -> bool:
+    """Whether it is `(batch, frames, channels, ...)`: as many channels as the model takes there."""
+    first, (second, third) = _first_convolution(model), video.shape[1:3]
+    if first is not None and first.in_channels in (second, third):
+        return second != first.in_channels
+    return second not in COLOURS and third in COLOURS
+
+
+def _first_convolution(model: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | None:
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    first = next((one for one in modules_of(model) if isinstance(one, kinds)), None)
-    return isinstance(first, nn.Conv2d)
+    return next((one for one in model.modules() if isinstance(one, kinds)), None)
 
 
 def _picture_among(inputs: Any, picture: str | int | None) -> tuple[Tensor, str]:

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from seewhy.models.exported import is_a
+from seewhy.models.exported import is_a, kind_of
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,10 @@ def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]])
         if 0 <= extra <= _most_extra(size):
             strange = size not in known and not _divides(size, axes)
             found.setdefault((strange, extra), []).append(size)
-    if found:
-        (strange, extra), sizes = min(found.items())
-        if strange and extra and known:
-            return None
+    (strange, extra), sizes = min(found.items(), default=((True, 1), []))
+    exact = any(math.prod(size) == count and min(size) > 1 for size in known)
+    # A known map that leaves no token over comes before what leaves some.
+    if sizes and not (extra and (exact or (strange and known))):
         if len(sizes) > 1:  # fewer frames of more positions, or more of fewer
             sizes = [size for size in sizes if size in known]
         return Grid(sizes[0], "tokens", extra) if sizes else None
@@ -163,7 +163,7 @@ def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]])
     fitting = [size for size, extra in left.items() if 0 <= extra <= _most_extra(size)]
     if not fitting:
         return None
-    size = min(fitting, key=lambda one: left[one])
+    size = min(fitting, key=lambda one: (1 in one, left[one]))  # (1, n): one token's attention
     return Grid(size, "tokens", left[size])
 
 
@@ -197,7 +197,11 @@ def _sizes(axes: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
 
 
 def _channels_last(module: nn.Module, inner: Sequence[int]) -> bool | None:
-    """Whether the last part with weights works along the last axis; None: it has no weights."""
+    """Whether the last part with weights works along the last axis; None: it has no weights.
+
+    A block that holds a linear map and a convolution (ConvNeXt's) gives its channels first, which
+    matters where there are as many channels as positions along an axis.
+    """
     parts = [
         part
         for part in module.modules()
@@ -206,6 +210,13 @@ def _channels_last(module: nn.Module, inner: Sequence[int]) -> bool | None:
     if not parts:
         return None
     part = parts[-1]
-    if is_a(part, nn.LayerNorm):
-        return part._parameters["weight"].shape[-1] == inner[-1]  # type: ignore[union-attr]
-    return is_a(part, nn.Linear)
+    if isinstance(part, nn.RNNBase):
+        return True
+    if is_a(part, nn.Linear):
+        convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        return inner[0] != inner[-1] or not any(is_a(p, k) for p in parts for k in convolutions)
+    weights = [one for one in part._parameters.values() if one is not None]
+    if kind_of(part) == "LayerNorm":
+        return weights[0].shape[-1] == inner[-1]
+    # Of other norms and scales, which have a number for each channel.
+    return all(tuple(one.shape) == (inner[-1],) for one in weights) and inner[0] != inner[-1]

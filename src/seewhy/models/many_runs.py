@@ -9,6 +9,7 @@ import copy
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,8 +73,8 @@ def many_runs(model: nn.Module, speed: Speed, at_once: int) -> Callable[[Tensor]
     made = _fast.get(module)
     if made is None or made[0] != key:
         made = _fast[module] = (key, _Copy(module, speed))
-    made[1].at_once, made[1].bound = at_once, model if isinstance(model, Bound) else None
-    return made[1]
+    # What a copy is run for is not the copy's: other images and threads have the same one.
+    return partial(made[1], at_once=at_once, bound=model if isinstance(model, Bound) else None)
 
 
 class ChannelsLast:
@@ -112,9 +113,6 @@ class _Plain:
 class _Copy:
     """A copy of the model in another precision, or compiled."""
 
-    at_once: int
-    bound: Bound | None
-
     def __init__(self, model: nn.Module, speed: Speed) -> None:
         self._dtype = PRECISIONS[speed.precision]
         self._speed = speed
@@ -129,17 +127,17 @@ class _Copy:
         if speed.compiled:
             self._run = torch.compile(module, dynamic=False, options={"freezing": True})
 
-    def __call__(self, images: Tensor) -> Any:
+    def __call__(self, images: Tensor, *, at_once: int, bound: Bound | None) -> Any:
         if self._speed.precision != "float32":
             images = images.to(self._dtype)
-        missing = self.at_once - len(images)
+        missing = at_once - len(images)
         if self._speed.compiled and missing > 0:  # another size would be compiled anew
             images = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(False), torch.no_grad():
             try:
-                return self.bound.run(self._run, images) if self.bound else self._run(images)
+                return bound.run(self._run, images) if bound else self._run(images)
             except Exception as error:
                 if is_out_of_memory(error) or not self._speed.compiled:
                     raise

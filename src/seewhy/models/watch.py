@@ -288,27 +288,37 @@ class Call:
     order: Tensor | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class _Running:
+    """A call that has begun: what its first argument is, and of what shape, if it is a tensor."""
+
+    module: nn.Module
+    same: tuple[int, int] | None
+    entered: tuple[int, ...] | None
+
+
 @dataclass
 class _Tracer:
     names: dict[nn.Module, str]
     thread: int
     calls: list[Call] = field(default_factory=list)
-    inputs: list[tuple[tuple[int, int], tuple[int, ...]] | None] = field(default_factory=list)
+    running: list[_Running] = field(default_factory=list)
     latest: dict[int, tuple[weakref.ref[Tensor], int, Call]] = field(default_factory=dict)
     rows: Tensor | None = None  # what the part without weights that runs now has taken in
 
     def before(self, module: nn.Module, args: Any) -> None:
         if threading.get_ident() == self.thread:
             tensor = args[0] if args and isinstance(args[0], Tensor) else None
-            self.inputs.append(
-                None if tensor is None else ((id(tensor), tensor._version), tuple(tensor.shape))
-            )
+            same = None if tensor is None else (id(tensor), tensor._version)
+            entered = None if tensor is None else tuple(tensor.shape)
+            self.running.append(_Running(module, same, entered))
             self.rows = tensor if is_weightless(module) else None
 
     def after(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
         if threading.get_ident() != self.thread:
             return
-        same, entered = self.inputs.pop() or (None, None)
+        while (begun := self.running.pop()).module is not module:
+            pass  # a call that ended in an error, which the model has caught
         tensors: list[tuple[str, Tensor | None]] = list(tensors_in(output)) or [("", None)]
         for path, tensor in tensors:
             made = Call(
@@ -316,10 +326,10 @@ class _Tracer:
                 module=module,
                 path=path if len(tensors) > 1 else "",
                 shape=None if tensor is None else tuple(tensor.shape),
-                passes_through=tensor is not None and same == (id(tensor), tensor._version),
+                passes_through=tensor is not None and begun.same == (id(tensor), tensor._version),
                 same_as=None if tensor is None else self._earlier(tensor),
                 floating=tensor is not None and _has_numbers(tensor),
-                entered=entered,
+                entered=begun.entered,
                 order=_order(self.rows, tensor),
             )
             self.calls.append(made)

@@ -62,13 +62,19 @@ def is_maps(outputs: Tensor) -> bool:
 
 
 def is_detections(outputs: Tensor) -> bool:
-    """Whether the outputs are (batch, n, 4 + classes): every row a box and scores, 0 to 1."""
+    """Whether the outputs are (batch, n, 4 + classes): every row a box and scores, 0 to 1.
+
+    Boxes are in pixels: where no corner lies beyond 1, these are probabilities of something else
+    (unless nothing at all was found).
+    """
     if outputs.ndim != 3 or outputs.shape[2] < 5:
         return False
     left, upper, right, lower = outputs[..., :4].unbind(2)
     scores = outputs[..., 4:]
     return bool(
-        ((left <= right) & (upper <= lower)).all() and ((scores >= 0) & (scores <= 1)).all()
+        ((left <= right) & (upper <= lower)).all()
+        and ((scores >= 0) & (scores <= 1)).all()
+        and ((outputs[..., 2:4] > 1).any() or not outputs.any())
     )
 
 
