@@ -355,7 +355,12 @@ def _candidates(
     for call in reversed(calls):
         grid = placed.get(call)
         class_scores = False
-        if grid is not None and not call.passes_through:
+        # What passes through a dropout was made in the network's own forward where no part gave it:
+        # tokens with their places added, say.
+        made = not call.passes_through or (
+            call.same_as is None and grid is not None and grid.size != tuple(inputs.shape[2:])
+        )
+        if grid is not None and made:
             assert call.shape is not None
             as_classes = grid.channels(call.shape) in class_counts
             of_each = grid.form == "tokens" and is_a(call.module, nn.Linear)
