@@ -607,6 +607,14 @@ def test_a_module_that_runs_twice_is_listed_by_call() -> None:
     assert names == ["conv", "a#0", "conv2", "a#1"]
 
 
+def test_what_hands_on_its_input_is_not_listed_but_can_be_named() -> None:
+    model = network(conv=nn.Conv2d(3, 4, 3), same=nn.Identity(), drop=nn.Dropout(), **HEAD).eval()
+    picture = torch.randn(1, 3, 8, 8)
+    assert [row.name for row in list_layers(model, picture)] == ["conv"]
+    for name in ("same", "drop"):
+        assert seewhy.attribute(model, picture, layer=name).shape == (1, 6, 6)
+
+
 def test_proposing_leaves_the_model_as_it_was() -> None:
     model = network(conv=nn.Conv2d(3, 4, 3), norm=nn.BatchNorm2d(4), **HEAD).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}

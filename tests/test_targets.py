@@ -522,6 +522,7 @@ def test_a_target_is_read_as_people_write_it(spec: object, target: Choice) -> No
         ("cat", r"'cat' fits 3 classes: 0 \(tabby, tabby cat\), 1 \(tiger cat\), 2"),
         ("tabyb", r"did you mean 'tabby' \(0\)"),
         ("class:top5", "no class is called 'top5'"),
+        ("tabby,lynx", r"2 classes are.*repeat --target \(target=\('tabby', 'lynx'\)\)"),
         ("zzzz", "5 labels begin with 'tabby, tabby cat'"),
     ],
 )

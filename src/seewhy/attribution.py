@@ -69,7 +69,7 @@ def attribute(
             `Target`, a function of the logits, a list (one for each image), or a tuple (several
             for every image). See `seewhy.targets`.
         method: a name in `METHODS`, or a function of `activations`, `gradients`, ...
-        layer: a name, a module, a wildcard or a list; None proposes the last feature map.
+        layer: a name, a module, a wildcard or a list; None takes the proposed one.
         fuse: makes one map of several layers': `"mean"`, `"max"` or `"scaled-max"`.
         output: where the logits are, for a model that returns more than one tensor.
         picture: on which of several inputs the maps lie, by number or name, where more than one

@@ -103,7 +103,7 @@ def find_concepts(
         model, output, preprocess, labels: as `explain` takes them.
         images: one picture or a list, each as `explain` takes it; of any sizes.
         count: how many concepts.
-        layer: one layer; None proposes the last feature map.
+        layer: one layer; None takes the proposed one.
         top: how many classes are named for each concept, at most.
 
     Raises:

@@ -109,15 +109,17 @@ class Explanation:
         Args:
             colormap: a matplotlib name; None takes one for positive or for signed maps.
             opacity: of the map, 0 to 1.
-            limits: the map's values that get the first and the last colour; None takes the
-                map's own range.
+            limits: the map's values that get the first and the last colour; None takes those of
+                the figure.
             boxes: to outline, such as those that `boxes()` gives.
         """
+        from seewhy.render.colormap import color_range
         from seewhy.render.overlay import overlay
 
         return overlay(
-            self.picture, self.heatmap, self.window,
-            colormap=colormap, opacity=opacity, limits=limits, boxes=boxes,
+            self.picture, self.heatmap, self.window, colormap=colormap, opacity=opacity,
+            limits=color_range([self.map], self.signed) if limits is None else limits,
+            boxes=boxes,
         )  # fmt: skip
 
     def boxes(

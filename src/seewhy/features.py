@@ -99,7 +99,7 @@ def feature_maps(
 
     Args:
         model, image, output, preprocess: as `explain` takes them.
-        layer: one layer; None proposes the last feature map.
+        layer: one layer; None takes the proposed one.
         sort: `"index"`, or largest first by `"activation"` or `"contribution"` to the target.
         target: one target, for `sort="contribution"`; None is the predicted class.
         top: keep the first so many.

@@ -116,7 +116,10 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
 
 
 def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
-    """Every layer whose output lies on the picture, in the order in which they run."""
+    """Every layer whose output lies on the picture, in the order in which they run.
+
+    Not those that hand on what they take in (Identity, Dropout in eval mode), half of a timm ViT's.
+    """
     model, named = _named(model)
     _, calls = trace(model, inputs, named)
     try:
@@ -135,6 +138,8 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
         assert call.shape is not None
         number = seen[key] = seen.get(key, -1) + 1
         once = names.count(key) == 1
+        if call.passes_through:
+            continue
         candidates.append(
             Candidate(
                 name=str(Layer(call.name, call.module, call.path, None if once else number)),

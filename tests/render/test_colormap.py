@@ -12,6 +12,7 @@ from seewhy.render.colormap import (
     NOT_A_NUMBER,
     SEQUENTIAL,
     checked_limits,
+    color_range,
     colorize,
     default_colormap,
     to_unit,
@@ -64,6 +65,21 @@ def test_the_range_starts_at_zero_or_is_centred_there():
     assert value_range(maps, signed=False) == (0, 2)
     assert value_range(maps, signed=True) == (-3, 3)
     assert value_range([np.full((2, 2), 4.0)], signed=False) == (0, 4)
+
+
+def test_few_of_many_positions_lie_beyond_the_colours():
+    layer = np.linspace(0, 1, 196).reshape(14, 14)
+    assert color_range([layer], signed=False) == (0, 1)
+    pixels = np.arange(1000.0).reshape(20, 50)
+    assert color_range([pixels], signed=False) == (0, 995)  # and 996 to 999 share its colour
+    assert color_range([-pixels], signed=True) == (-995, 995)
+    assert color_range([pixels, 2000 * layer], signed=False) == (0, 2000)
+    spot = np.zeros((20, 50))
+    spot[3, 4] = 7
+    assert color_range([spot], signed=False) == (0, 7)  # else nothing would be drawn
+    assert color_range([np.zeros((20, 50))], signed=True) == (0, 0)
+    assert color_range([-pixels], signed=False) == (0, 0)
+    assert color_range([np.full((20, 50), np.nan)], signed=False) == (0, 0)
 
 
 @pytest.mark.parametrize("signed", [False, True])

@@ -29,6 +29,14 @@ def test_each_cell_has_its_own_range_and_prints_it():
     assert [cell.colormap for cell in table[0]] == ["inferno", "RdBu_r"]
 
 
+def test_a_cell_says_how_far_its_colours_reach_where_few_pixels_lie_beyond():
+    spots = np.full((20, 50), 0.25, np.float32)
+    spots[0, :3] = 9
+    (cell,) = cells([[explained(map=spots)]])[0]
+    assert cell.limits == (0, 0.25)
+    assert cell.note == "max 9, colours to 0.25"
+
+
 def test_the_same_scale_is_the_largest_of_all_and_printed_once():
     rows = [[flat(2), None], [flat(8, probability=None), flat(4)]]
     table = cells(rows, same_scale=True)

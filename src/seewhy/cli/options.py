@@ -260,7 +260,7 @@ Layers = Annotated[
         metavar="LAYER",
         help="A layer by name, or a wildcard such as 'layer*'; with commas or repeated for "
         "several. See: seewhy layers.",
-        show_default="the last feature map",
+        show_default="the one that seewhy layers marks",
     ),
 ]
 Layer = Annotated[
@@ -270,7 +270,7 @@ Layer = Annotated[
         "-l",
         metavar="LAYER",
         help="A layer by name. See: seewhy layers.",
-        show_default="the last feature map",
+        show_default="the one that seewhy layers marks",
     ),
 ]
 Output = Annotated[

@@ -68,13 +68,16 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> None:
 
 def draw(prepared: Prepared, map_: Tensor, boxes: Sequence[Box]) -> str:
     """The map over the picture with the true boxes, as a small JPEG in a data URI."""
+    from seewhy.render.colormap import color_range, has_negative
     from seewhy.render.overlay import overlay
 
-    heatmap = place(map_.float().cpu().numpy(), prepared.window, prepared.picture.shape[:2])
+    raw = map_.float().cpu().numpy()
+    heatmap = place(raw, prepared.window, prepared.picture.shape[:2])
+    limits = color_range([raw], signed=has_negative(raw))
     outlines = [
         Outline(round(b.x0), round(b.y0), round(b.x1), round(b.y1), score=1.0) for b in boxes
     ]
-    drawn = overlay(prepared.picture, heatmap, prepared.window, boxes=outlines)
+    drawn = overlay(prepared.picture, heatmap, prepared.window, limits=limits, boxes=outlines)
     drawn.thumbnail((_LARGEST, _LARGEST))
     buffer = io.BytesIO()
     drawn.save(buffer, format="JPEG", quality=80)

@@ -16,6 +16,10 @@ SEQUENTIAL = "inferno"
 DIVERGING = "RdBu_r"
 NOT_A_NUMBER = (128, 128, 128)  # grey, which neither default map contains
 
+# Of a map's positions. Beside the few strongest of 50,000 pixels nothing else would be seen: 99 %
+# of guided Grad-CAM's values lie below a tenth of its largest. Of 14×14 positions none is beyond.
+BEYOND = 0.005
+
 Limits = tuple[float, float]
 
 
@@ -49,6 +53,21 @@ def value_range(heatmaps: Iterable[np.ndarray], signed: bool) -> Limits:
         if finite.size:
             values = np.abs(finite) if signed else finite
             largest = max(largest, float(values.max()))
+    return (-largest, largest) if signed and largest else (0.0, largest)
+
+
+def color_range(heatmaps: Iterable[np.ndarray], signed: bool) -> Limits:
+    """`value_range` but for the 0.5 % of each map's positions that lie furthest from 0.
+
+    Of maps with up to 200 positions that is none; where nothing else lies above 0 they count too.
+    """
+    largest = 0.0
+    for heatmap in heatmaps:
+        high = value_range([heatmap], signed)[1]
+        values = np.abs(heatmap) if signed else np.asarray(heatmap)
+        finite = values[np.isfinite(values)]
+        common = float(np.quantile(finite, 1 - BEYOND, method="higher")) if finite.size else 0.0
+        largest = max(largest, common if common > 0 else high)
     return (-largest, largest) if signed and largest else (0.0, largest)
 
 

@@ -11,8 +11,8 @@ from PIL import Image
 from seewhy.render.colormap import (
     Limits,
     checked_limits,
+    color_range,
     default_colormap,
-    value_range,
 )
 from seewhy.render.overlay import overlay
 from seewhy.render.page import (
@@ -70,7 +70,7 @@ def content(
 ) -> Content:
     """What the figure of `explanation` says."""
     if limits is None:
-        limits = value_range([explanation.map], explanation.signed)
+        limits = color_range([explanation.map], explanation.signed)
     limits = checked_limits(limits)
     return Content(
         label=explanation.label,
@@ -106,7 +106,8 @@ def figure(
         colormap: matplotlib's name of one; None chooses by whether the map is signed.
         opacity: the share of the colour in each pixel of the overlay, 0 to 1.
         limits: the values of the first and the last colour; None is 0 to the raw map's largest
-            value, or as far below 0 as above for a signed map.
+            value, or as far below 0 as above for a signed map, but for the 0.5 % of a large map
+            that lie furthest from 0.
 
     Raises:
         ImageError: an unknown colour map, limits that are not a range, an opacity beyond 0..1.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seewhy.errors import ImageError
-from seewhy.render.colormap import Limits, default_colormap, value_range
+from seewhy.render.colormap import Limits, color_range, default_colormap, value_range
 from seewhy.render.overlay import overlay
 from seewhy.render.page import (
     BAR_ROOM,
@@ -85,7 +85,7 @@ def cells(
         raise ImageError("the grid has no explanation; at least one is wanted.")
     common: Limits | None = None
     if same_scale:
-        common = value_range((one.map for one in present), any(one.signed for one in present))
+        common = color_range((one.map for one in present), any(one.signed for one in present))
     return [[None if one is None else _cell(one, common, colormap) for one in row] for row in rows]
 
 
@@ -182,9 +182,12 @@ _Written = tuple[list[str], str, float, str]  # lines, font, size, colour
 
 
 def _cell(explanation: Explanation, common: Limits | None, colormap: str | None) -> Cell:
-    limits = common or value_range([explanation.map], explanation.signed)
+    limits = common or color_range([explanation.map], explanation.signed)
+    largest = value_range([explanation.map], explanation.signed)[1]
     probability = explanation.probability
-    note = ("max ±" if limits[0] < 0 else "max ") + short_number(limits[1])
+    note = ("max ±" if limits[0] < 0 else "max ") + short_number(largest)
+    if limits[1] < largest:
+        note += f", colours to {short_number(limits[1])}"
     return Cell(
         explanation=explanation,
         label=explanation.label,

@@ -42,6 +42,12 @@ def find_class(name: str, labels: Sequence[str] | None) -> int:
         raise TargetError(
             f"{name!r} fits {len(matches)} classes: {listed}{more}; give the index of one"
         )
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and all(exact_matches(part, labels) for part in parts):
+        raise TargetError(
+            f"no class is called {name!r}, but {len(parts)} classes are; a target is one of them: "
+            f"repeat --target (target=({', '.join(map(repr, parts))}))"
+        )
     suggested = ", ".join(f"{each!r} ({index})" for index, each in nearest_classes(name, labels))
     hint = (
         f"did you mean {suggested}?"
