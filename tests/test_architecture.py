@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "images": {"errors"},
     "files": set(),
     "scaling": {"errors"},
-    "tiles": {"attribution", "models", "errors"},
+    "tiles": {"attribution", "models", "targets", "errors"},
     "dataset": {"dataset", "targets", "files", "errors"},
     "errors": set(),
     "layers": {"models", "errors"},
