@@ -68,6 +68,8 @@ def test_probabilities_of_something_else_are_no_boxes() -> None:
     with pytest.raises(TargetError, match="does not hold that"):
         BoxScore(0, (0.1, 0.2, 0.3, 0.4))(rising)
     assert float(BoxScore(1, (0, 0, 9, 9))(torch.zeros_like(FOUND))) == 0  # nothing was found
+    shares = rising.expand(1, 8, 6)  # a head that gives shares of the picture has many rows
+    assert float(BoxScore(0, (0.1, 0.2, 0.3, 0.4))(shares)) == pytest.approx(0.5)
 
 
 def test_a_box_that_is_the_only_detection_scores_what_the_detection_does() -> None:

@@ -64,8 +64,8 @@ def is_maps(outputs: Tensor) -> bool:
 def is_detections(outputs: Tensor) -> bool:
     """Whether the outputs are (batch, n, 4 + classes): every row a box and scores, 0 to 1.
 
-    Boxes are in pixels: where no corner lies beyond 1, these are probabilities of something else
-    (unless nothing at all was found).
+    Where no corner lies beyond 1 these are boxes told as shares of the picture, or probabilities of
+    something else, of which a few rows, but not many, may rise like corners by chance.
     """
     if outputs.ndim != 3 or outputs.shape[2] < 5:
         return False
@@ -74,7 +74,7 @@ def is_detections(outputs: Tensor) -> bool:
     return bool(
         ((left <= right) & (upper <= lower)).all()
         and ((scores >= 0) & (scores <= 1)).all()
-        and ((outputs[..., 2:4] > 1).any() or not outputs.any())
+        and ((outputs[..., 2:4] > 1).any() or outputs[..., 0].numel() >= 8 or not outputs.any())
     )
 
 
