@@ -22,10 +22,10 @@ from seewhy.evidence import (
     WITH_ONE_IMAGE,
     Evidence,
 )
-from seewhy.layers import LayerSpec, beside_maps, find_layers, propose_layer
+from seewhy.layers import LayerSpec, layers_of
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
-from seewhy.models.bound import Bound, bind
+from seewhy.models.bound import bind
 from seewhy.models.load import LoadedModel
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
@@ -150,7 +150,7 @@ def run(
     bound, inputs = bind(model, inputs, picture=picture, shared=shared, output=output)
     layers: list[Layer] = []
     if any(one.looks_at_layer for one in chosen):
-        layers = _layers(bound, inputs, layer)
+        layers = layers_of(bound, inputs, layer)
     by_method: dict[int, list[tuple[Tensor, tuple[str, ...]]]] = {}
     differentiate = bool(needs & {"gradients", "noisy_gradients", "curvature"})
     linear = "class_weights" in needs
@@ -192,12 +192,6 @@ def run(
             ]
         )
     return Attribution(maps, names, evidence.logits, evidence.targets, evidence.scores, warnings)
-
-
-def _layers(bound: Bound, inputs: Tensor, layer: LayerSpec | None) -> list[Layer]:
-    if layer is None:
-        return [propose_layer(bound.image(0), inputs[:1]).layer]
-    return beside_maps(bound.image(0), inputs[:1], find_layers(bound.module, layer))
 
 
 @dataclass(frozen=True)

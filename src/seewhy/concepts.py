@@ -17,9 +17,9 @@ from seewhy.explainer import Explainer, ImageSource, Prepared, named_predictions
 from seewhy.explanation import Prediction
 from seewhy.files import written_aside
 from seewhy.images import Window
-from seewhy.layers import find_layers, propose_layer
+from seewhy.layers import layers_of
 from seewhy.methods.factorisation import factorise
-from seewhy.models.bound import to_model
+from seewhy.models.bound import bind, to_model
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.rerun import rerunning
@@ -117,8 +117,8 @@ def find_concepts(
     explainer = Explainer(model, output=output, preprocess=preprocess, labels=labels)
     prepared = [explainer.prepare(source) for source in sources]
     module = explainer.module
-    first = to_model(module, prepared[0].tensor[None])
-    layers = [propose_layer(module, first).layer] if layer is None else find_layers(module, layer)
+    bound, first = bind(module, prepared[0].tensor[None], output=output)
+    layers = layers_of(bound, first, layer)
     if len(layers) != 1:
         raise LayerError(f"layer='{layer}' names {len(layers)} layers; concepts are found in one.")
     activations = _activations(module, layers[0], prepared)

@@ -15,8 +15,8 @@ from seewhy.errors import ImageError, LayerError, MethodError
 from seewhy.explainer import Explainer, ImageSource
 from seewhy.files import written_aside
 from seewhy.images import Window
-from seewhy.layers import find_layers, propose_layer
-from seewhy.models.bound import to_model
+from seewhy.layers import layers_of
+from seewhy.models.bound import bind
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.watch import watch
@@ -114,8 +114,8 @@ def feature_maps(
     explainer = Explainer(model, output=output, preprocess=preprocess)
     prepared = explainer.prepare(image)
     module = explainer.module
-    inputs = to_model(module, prepared.tensor[None])
-    layers = [propose_layer(module, inputs).layer] if layer is None else find_layers(module, layer)
+    bound, inputs = bind(module, prepared.tensor[None], output=output)
+    layers = layers_of(bound, inputs, layer)
     if len(layers) != 1:
         raise LayerError(
             f"layer='{layer}' names {len(layers)} layers; feature maps are drawn of one."

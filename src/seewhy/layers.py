@@ -91,6 +91,18 @@ def find_layers(model: nn.Module, spec: LayerSpec) -> list[Layer]:
     return list(dict.fromkeys(found))
 
 
+def layers_of(model: Bound, inputs: Tensor, spec: LayerSpec | None) -> list[Layer]:
+    """The layers that a spec names in a model that is called with these inputs; None proposes one.
+
+    Raises:
+        LayerError: for a layer that is not there, or cannot be laid on the picture.
+    """
+    alone, first = model.image(0), inputs[:1]
+    if spec is None:
+        return [propose_layer(alone, first).layer]
+    return beside_maps(alone, first, find_layers(model.module, spec))
+
+
 def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     """The last map or tokens before the head on which the score depends everywhere.
 
