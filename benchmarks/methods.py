@@ -243,7 +243,7 @@ def score(name: str) -> Any:
 
     import seewhy
     from seewhy import Speed
-    from seewhy.layers import propose_layer
+    from seewhy.models.proposing import propose_layer
 
     model, inputs, layer = network(name)
     index = predicted(model, inputs)

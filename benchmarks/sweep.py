@@ -29,8 +29,9 @@ import torch
 from torch import Tensor, nn
 
 import seewhy
-from seewhy.layers import list_layers, propose_layer
+from seewhy.layers import list_layers
 from seewhy.models.bound import bind
+from seewhy.models.proposing import propose_layer
 from seewhy.models.rerun import rerunning
 from seewhy.models.watch import Layer, eval_mode, replacing
 

@@ -13,8 +13,9 @@ from torchvision_layers import TORCHVISION
 
 import seewhy
 from seewhy.errors import LayerError
-from seewhy.layers import find_layers, list_layers, propose_layer
+from seewhy.layers import find_layers, list_layers
 from seewhy.models.bound import bind
+from seewhy.models.proposing import propose_layer
 
 LARGE = 32_000_000  # AlexNet and VGG are named in spite of their wide heads
 

@@ -41,8 +41,9 @@ def layers(
     with progress("running the model once", stdout_is_data=as_json):
         import torch
 
-        from seewhy.layers import list_layers, propose_layer
+        from seewhy.layers import list_layers
         from seewhy.models.bound import to_model
+        from seewhy.models.proposing import propose_layer
 
         preprocess = loaded.preprocess
         noise = torch.Generator().manual_seed(0)  # zeros could leave a network without a gradient
