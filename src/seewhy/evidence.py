@@ -1,13 +1,13 @@
 """What a method may ask for, by the name of a parameter, and where it comes from.
 
-Three kinds. What a layer saw, for a batch: `activations`, `gradients`, `class_weights`,
+Four kinds. What a layer saw, for a batch: `activations`, `gradients`, `class_weights`,
 `noisy_gradients`, `curvature` (methods/cam.py). What the pixels do, for a batch: `inputs`,
 `input_gradients`, `guided_gradients`, `deconvnet_gradients`, `full_gradients`, `input_scores`, and
-`note`, which takes what is to be said of the map (methods/backprop.py). And for one image at a
-time, what the score becomes when something is changed: `scores`, `image`, `rerun`,
-`without_channels`, `forward`, `forward_probability` (methods/perturbation.py). A fourth kind is
-what a picture's tokens look at, for a batch: `attentions`, `attention_gradients`, `tokens_read`,
-`blockwise_gradients` (methods/attention.py).
+`note`, which takes what is to be said of the map (methods/backprop.py). What a picture's tokens
+look at, for a batch: `attentions`, `attention_gradients`, `tokens_read`, `blockwise_gradients`
+(methods/attention.py). And for one image at a time, what the score becomes when something is
+changed: `scores`, `image`, `rerun`, `without_channels`, `forward`, `forward_probability`
+(methods/perturbation.py).
 """
 
 from __future__ import annotations

@@ -47,12 +47,7 @@ DRAWN = ("rise", "ss-cam", "smooth-grad", "var-grad", "square-grad")
 """Their noise lies where it was drawn, and is not turned with the input."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def normal(seed: int, *size: int) -> Tensor:

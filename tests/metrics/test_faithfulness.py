@@ -18,13 +18,7 @@ from seewhy.metrics import faithfulness as metrics
 from seewhy.metrics.resizing import positive_part, to_size
 from seewhy.scaling import unit_range
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Probability:

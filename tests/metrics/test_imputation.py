@@ -13,13 +13,7 @@ from seewhy.errors import MetricError
 from seewhy.metrics import imputation
 from seewhy.metrics.imputation import impute, road
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @st.composite

@@ -151,11 +151,8 @@ def bind(
     model = unwrap(model)
     if isinstance(inputs, Tensor):
         found, path = inputs, ""
-    elif isinstance(inputs, Mapping):
-        inputs = dict(inputs)
-        found, path = _picture_among(inputs, picture)
-    elif isinstance(inputs, (tuple, list)):
-        inputs = tuple(inputs)
+    elif isinstance(inputs, (Mapping, tuple, list)):
+        inputs = dict(inputs) if isinstance(inputs, Mapping) else tuple(inputs)
         found, path = _picture_among(inputs, picture)
     else:
         found, path = inputs, ""  # the next line says what is wanted

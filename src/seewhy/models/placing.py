@@ -47,8 +47,9 @@ def holds_for(model: nn.Module, named: nn.Module, inputs: Tensor, *asked: Any) -
 
 def placed_calls(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
     """The calls whose output lies on the picture at more than one position, in its order."""
-    scattered = scattered_calls(calls, inputs)
-    return [(call, grid) for call, grid in _laid(calls, inputs) if call not in scattered]
+    laid = _laid(calls, inputs)
+    scattered = _scattered(laid)
+    return [(call, grid) for call, grid in laid if call not in scattered]
 
 
 def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
@@ -138,12 +139,14 @@ def scattered_calls(calls: Sequence[Call], inputs: Tensor) -> set[Call]:
     neighbours in memory (Hiera). Behind enough poolings they are in the picture's order again:
     then all that a position is made of lies in its own cell.
     """
+    return _scattered(_laid(calls, inputs))
+
+
+def _scattered(laid: Sequence[tuple[Call, Grid]]) -> set[Call]:
     order: tuple[Tensor, Grid] | None = None
     found = set()
-    laid = dict(_laid(calls, inputs))
-    for call in calls:
-        grid = laid.get(call)
-        if grid is None or grid.form != "tokens":
+    for call, grid in laid:
+        if grid.form != "tokens":
             continue
         if call.order is not None:
             rows = call.order[grid.extra :] - grid.extra

@@ -88,9 +88,7 @@ def _propose(
     for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
         if grid.form == "tokens" and not of_picture(call):
             continue
-        runs = sum(one.module is call.module and one.path == call.path for one in calls)
-        last = None if runs == 1 else -1
-        layer = Layer(call.name, call.module, call.path, last, known=sizes)
+        layer = _layer(call, calls, sizes)
         if unplaced is not None and _as_many(unplaced, grid) and of_picture(unplaced):
             raise LayerError(
                 f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
@@ -101,9 +99,11 @@ def _propose(
         # beside others (PiT's, beside the class token) or that may belong to another output is not
         # always.
         alone = grid.form != "tokens" and not call.path and len(own) == 1 and not passed_over
-        if alone or _is_read(model, inputs, layer, 0.5 if grid.form == "tokens" else 0.0):
-            if grid.form == "tokens" and _is_scale_blind(model, inputs, layer):
-                layer, call, grid = _normalised(calls, inputs, layer, call, grid)
+        looked = None if alone else _look(model, inputs, layer)
+        if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
+            if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
+                call, grid = _normalised(calls, inputs, call, grid)
+                layer = _layer(call, calls, sizes)
             return Proposal(layer, _reason(layer, call, grid, passed_over))
         if grid.form == "tokens" or not call.path:
             passed_over.append(_source(call).name)
@@ -172,18 +172,20 @@ def _candidates(
     yield from inside
 
 
-def _normalised(
-    calls: Sequence[Call], inputs: Tensor, layer: Layer, call: Call, grid: Grid
-) -> tuple[Layer, Call, Grid]:
-    """What the normalisation behind a layer gives, through which alone its tokens are read."""
+def _layer(call: Call, calls: Sequence[Call], sizes: tuple[tuple[int, ...], ...]) -> Layer:
+    """Where a call's tensor is; of a module that runs several times, its last call."""
+    runs = sum(one.module is call.module and one.path == call.path for one in calls)
+    return Layer(call.name, call.module, call.path, None if runs == 1 else -1, known=sizes)
+
+
+def _normalised(calls: Sequence[Call], inputs: Tensor, call: Call, grid: Grid) -> tuple[Call, Grid]:
+    """The normalisation behind a call, through which alone its tokens are read."""
     behind = set(calls[calls.index(call) + 1 :])
     for one, other in placed_calls(calls, inputs):
         norm = "norm" in kind_of(one.module).lower()
         if one in behind and norm and not one.passes_through and other.size == grid.size:
-            runs = sum(each.module is one.module for each in calls)
-            last = None if runs == 1 else -1
-            return Layer(one.name, one.module, one.path, last, known=layer.known), one, other
-    return layer, call, grid
+            return one, other
+    return call, grid
 
 
 def _source(call: Call) -> Call:
@@ -210,26 +212,21 @@ def _reason(layer: Layer, call: Call, grid: Grid, passed_over: Sequence[str]) ->
     return f"'{layer}' gives the last tokens on which the score depends: {holds}{aside}{later}"
 
 
-def _is_read(model: nn.Module, inputs: Tensor, layer: Layer, share: float) -> bool:
+def _is_read(gradient: Tensor, share: float) -> bool:
     """Whether the outputs' gradient reaches more than that share of a layer's positions.
 
-    Where only the class token is read, the others' gradient is exactly zero. A network that knows
-    no gradient tells nothing.
+    Where only the class token is read, the others' gradient is exactly zero.
     """
-    looked = _look(model, inputs, layer)
-    return looked is None or bool((looked[1] != 0).any(1).float().mean() > share)
+    return bool((gradient != 0).any(1).float().mean() > share)
 
 
-def _is_scale_blind(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
+def _is_scale_blind(activations: Tensor, gradient: Tensor) -> bool:
     """Whether the outputs do not change when a position's activations are all made larger.
 
     So it is where each position is read through a normalisation of its own. The gradient is then
     orthogonal to the activations: their product, of which many methods are made, adds up to zero.
     """
-    looked = _look(model, inputs, layer)
-    if looked is None:
-        return False
-    products = looked[0] * looked[1]
+    products = activations * gradient
     return bool(products.sum(1).abs().sum() < 5e-3 * products.abs().sum())
 
 
