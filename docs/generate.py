@@ -6,7 +6,6 @@ tables are up to date.
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import sys
@@ -23,12 +22,10 @@ def methods_table() -> str:
     from seewhy.methods import METHODS
 
     rows = ["| method | formula | needs | options |", "|---|---|---|---|"]
-    for name, function in METHODS.items():
-        parameters = inspect.signature(function).parameters.values()
-        needs = ", ".join(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
-        options = ", ".join(f"{p.name}={p.default}" for p in parameters if p.kind is p.KEYWORD_ONLY)
-        says = (inspect.getdoc(function) or "").splitlines()[0]
-        rows.append(f"| `{name}` | {says} | {needs.replace('_', ' ')} | {options} |")
+    for name, method in METHODS.items():
+        needs = ", ".join(method.needs).replace("_", " ")
+        options = ", ".join(f"{one.name}={one.default}" for one in method.options.values())
+        rows.append(f"| `{name}` | {method.says} | {needs} | {options} |")
     return "\n".join(rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 import seewhy
 from seewhy.errors import LayerError, MethodError, ModelError, TargetError
-from seewhy.evidence import ATTENTION
 from seewhy.methods import METHODS
 from seewhy.targets import ClassScore, Contrast, Finer, Probability, Several
 
@@ -76,8 +74,7 @@ class Tokens(nn.Module):
 
 
 def network_for(method: str) -> nn.Sequential:
-    needs = inspect.signature(METHODS[method]).parameters
-    return attentive() if set(needs) & set(ATTENTION) else network()
+    return attentive() if METHODS[method].place == "attention" else network()
 
 
 # What suits an image of 9 × 7 pixels and a test's patience.
@@ -533,7 +530,7 @@ def test_a_regression_and_a_binary_model() -> None:
         ({"layer": "pool"}, LayerError, "more than one position"),
         ({"layer": "relu7"}, LayerError, "did you mean 'relu"),
         ({"layer": ["relu1", "relu2"], "fuse": "sum"}, MethodError, "mean, max, scaled-max"),
-        ({"samples": 3}, MethodError, "grad-cam has no option samples; it has none"),
+        ({"samples": 3}, MethodError, "grad-cam takes no options; remove .samples."),
         ({"method": "smooth-grad-cam++", "sample": 3}, MethodError, "it has noise, samples, seed"),
         ({"method": "smooth-grad-cam++", "samples": 0}, MethodError, "at least 1"),
     ],

@@ -18,7 +18,7 @@ POOLS = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool
 SIZES = {1: (96,), 2: (24, 24), 3: (16, 16, 16)}
 EVENT = {1: 12, 2: 6, 3: 5}  # a side of what is to be found
 
-ATTENTION = sorted(n for n, f in METHODS.items() if f.__module__ == attention.__name__)
+ATTENTION = sorted(n for n, f in METHODS.items() if f.function.__module__ == attention.__name__)
 OTHERS = sorted(set(METHODS) - set(ATTENTION))
 CLASS_FREE = ("eigen-cam", "fem", "kpca-cam")
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -228,17 +228,17 @@ def test_maps_that_share_out_the_score_add_up_to_it(dimensions: int) -> None:
 @pytest.mark.parametrize("dimensions", [1, 3])
 def test_all_parts_of_full_grad_are_found(dimensions: int, monkeypatch) -> None:
     """Else it would note that they do not add up to the score."""
-    from seewhy.evidence import Evidence
+    from seewhy.evidence import Evidence, pixels
 
     noted: list[tuple[str, ...]] = []
-    whole = Evidence._full_gradients
+    whole = pixels._full_gradients
 
-    def kept(self: Evidence, inputs: Tensor) -> Any:
-        found = whole(self, inputs)
-        noted.append(self.notes)
+    def kept(run: Evidence, copies: Tensor) -> Any:
+        found = whole(run, copies)
+        noted.append(run.notes)
         return found
 
-    monkeypatch.setattr(Evidence, "_full_gradients", kept)
+    monkeypatch.setattr(pixels, "_full_gradients", kept)
     inputs = torch.stack([drawn(dimensions, [(place, 1)]) for place in PLACES[dimensions]])
     seewhy.attribute(finder(dimensions), inputs, 0, method="full-grad")
     assert noted == [()]

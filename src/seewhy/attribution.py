@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -12,32 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import MethodError
-from seewhy.evidence import (
-    ATTENTION,
-    LAYER,
-    ONE_IMAGE,
-    PIXELS,
-    TAIL,
-    WHOLE,
-    WITH_ONE_IMAGE,
-    Evidence,
-)
+from seewhy.evidence import Evidence, lacking
+from seewhy.evidence.attention import on_grid
+from seewhy.evidence.changes import of_one_image
+from seewhy.evidence.pixels import check_operations
 from seewhy.layers import LayerSpec, layers_of
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
-from seewhy.models.bound import bind
+from seewhy.methods.method import Method, MethodLike
+from seewhy.models.bound import Bound, bind
 from seewhy.models.load import LoadedModel
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
 from seewhy.models.rerun import Rerun, rerunning
 from seewhy.models.watch import Layer, Watch, watch
-from seewhy.targets import Resolved, looks_like_probabilities
-
-Method = str | Callable[..., Tensor]
-"""A name in METHODS, or a function whose parameters are called after what it needs."""
-
-EVIDENCE = (*LAYER, *PIXELS, *ATTENTION, *ONE_IMAGE)
-"""What a method may ask for, by the name of a parameter."""
+from seewhy.request import Request
+from seewhy.targets import Counterfactual, Resolved, looks_like_probabilities
 
 NO_LAYER = ("input", "attention")
 """What stands for the layer of a method that looks at none."""
@@ -48,7 +37,7 @@ def attribute(
     inputs: Any,
     target: Any = None,
     *,
-    method: Method = "grad-cam",
+    method: MethodLike = "grad-cam",
     layer: LayerSpec | None = None,
     fuse: str | None = None,
     output: OutputSelector | None = None,
@@ -87,12 +76,13 @@ def attribute(
     Raises:
         LayerError, TargetError, MethodError, ModelError: each with what to do about it.
     """
-    made = run(
-        model, inputs, target, methods=[method], layer=layer, fuse=fuse, output=output,
-        picture=picture, shared=shared, speed=speed, options=options,
+    request = Request.of(
+        method, layer=layer, fuse=fuse, output=output, picture=picture, shared=shared, speed=speed,
+        options=options,
     )  # fmt: skip
+    made = run(model, inputs, target, request)
     maps = [one if made.targets.several else one[:, 0] for one in made.maps[0]]
-    return maps[0] if len(maps) == 1 and (fuse is not None or not _several_layers(layer)) else maps
+    return maps if request.several_layers else maps[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,176 +111,144 @@ def run(
     model: nn.Module | LoadedModel,
     inputs: Any,
     target: Any,
+    request: Request,
     *,
-    methods: Sequence[Method],
-    layer: LayerSpec | None,
-    fuse: str | None,
-    output: OutputSelector | None,
-    options: dict[str, Any],
-    picture: str | int | None = None,
-    shared: Sequence[str | int] = (),
-    speed: Speed = EXACT,
     labels: Sequence[str] | None = None,
 ) -> Attribution:
     """One forward pass, and the maps of all methods, layers and targets from it."""
     if isinstance(model, LoadedModel):
         labels = labels or model.labels
         model = model.module
-    chosen = [_Chosen.by(method) for method in methods]
-    _check_options(chosen, options)
-    _check_speed(chosen, speed)
-    if fuse is not None:
-        for one in chosen:
-            if not one.looks_at_layer:
-                raise MethodError(
-                    f"fuse= makes one map of several layers', and {one.name} looks at the "
-                    f"{one.place}."
-                )
-    needs = {name for one in chosen for name in one.needs}
-    bound, inputs = bind(model, inputs, picture=picture, shared=shared, output=output)
+    bound, inputs = bind(
+        model, inputs, picture=request.picture, shared=request.shared, output=request.output
+    )
+    methods = request.methods
+    _check_given(methods, bound, len(inputs))
     layers: list[Layer] = []
-    if any(one.looks_at_layer for one in chosen):
-        layers = layers_of(bound, inputs, layer)
-    by_method: dict[int, list[tuple[Tensor, tuple[str, ...]]]] = {}
-    differentiate = bool(needs & {"gradients", "noisy_gradients", "curvature"})
-    linear = "class_weights" in needs
-    alone = len(inputs) == len(layers) == 1 and not differentiate and not linear
+    if any(one.place == "layer" for one in methods):
+        layers = layers_of(bound, inputs, request.layer)
+    rows = tuple(dict.fromkeys(row for one in methods for row in one.evidence))
+    needs = {need for row in rows for need in row.needs}
+    made: dict[int, list[_Made]] = {}
     with ExitStack() as stack:
         first: Watch | Rerun
-        if alone and needs & set(TAIL):  # the run that the reruns set out from is enough
+        if len(inputs) == len(layers) == 1 and "tail" in needs and not needs & {"gradient", "head"}:
+            # The run that the reruns set out from is enough.
             first = stack.enter_context(rerunning(bound, layers[0], inputs))
+            here = {"watched", "kept"}
         else:
             first = stack.enter_context(
-                watch(bound, layers, differentiate=differentiate, linear=linear)
+                watch(bound, layers, differentiate="gradient" in needs, linear="head" in needs)
             )
+            here = {"watched"}
         evidence = Evidence(
-            bound, inputs, layers, first, target, labels=labels, needs=needs, speed=speed
+            bound, inputs, layers, first, target, labels=labels, rows=rows, speed=request.speed
         )
-        here = {*LAYER, *ONE_IMAGE} - set(WHOLE) if isinstance(first, Rerun) else set(LAYER)
-        here.add("note")
-        for number, one in enumerate(chosen):
-            if set(one.needs) <= here:
-                by_method[number] = one.maps(evidence, len(layers), options)
+        for number, one in enumerate(methods):
+            if all(row.moment in here for row in one.evidence):
+                made[number] = _made(one, evidence, request.options_of(one))
     # What runs the model in a way of its own comes when nobody watches it any more.
-    for number, one in enumerate(chosen):
-        if number not in by_method:
-            by_method[number] = one.maps(evidence, len(layers), options)
-    maps, names, warnings = [], [], []
-    for number, one in enumerate(chosen):
-        made = [m for m, _ in by_method[number]]
-        notes = [said for _, said in by_method[number]]
-        called = [str(x) for x in layers] if one.looks_at_layer else [one.place] * len(made)
-        if fuse is not None:
-            made, called = [_fused(made, fuse)], [f"{fuse} of {', '.join(called)}"]
-            notes = [tuple(dict.fromkeys(said for some in notes for said in some))]
-        maps.append(made)
-        names.append(called)
-        warnings.append(
-            [
-                _warnings(m, evidence, index if fuse is None else None, one, said)
-                for index, (m, said) in enumerate(zip(made, notes, strict=True))
-            ]
-        )
-    return Attribution(maps, names, evidence.logits, evidence.targets, evidence.scores, warnings)
+    for number, one in enumerate(methods):
+        if number not in made:
+            made[number] = _made(one, evidence, request.options_of(one))
+    return _gathered([made[number] for number in range(len(methods))], evidence, request)
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """A method: its name, its function, what it needs and what the caller may choose."""
+class _Made:
+    """A map `(batch, targets, height, width)`, and what there is to say about it."""
 
-    name: str
-    function: Callable[..., Tensor]
-    needs: tuple[str, ...]
-    options: tuple[str, ...]
+    map: Tensor
+    notes: tuple[str, ...]
 
-    @classmethod
-    def by(cls, method: Method) -> _Chosen:
-        if isinstance(method, str):
-            if method not in METHODS:
-                raise MethodError(_unknown(method))
-            name, function = method, METHODS[method]
-        elif callable(method):
-            name, function = getattr(method, "__name__", type(method).__name__), method
-        else:
-            raise MethodError(
-                f"method={method!r} is a {type(method).__name__}; a name or a function is wanted."
-            )
-        parameters = inspect.signature(function).parameters.values()
-        needs = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-        strange = [name for name in needs if name not in EVIDENCE]
-        if strange or not needs:
-            raise MethodError(
-                f"method '{name}' asks for {', '.join(strange) or 'nothing'}; its parameters may "
-                f"be called {', '.join(EVIDENCE)}, and its own options are keyword-only."
-            )
-        apart = [name for name in needs if name not in (*ONE_IMAGE, *WITH_ONE_IMAGE)]
-        if apart and set(needs) & set(ONE_IMAGE):
-            alone = next(name for name in needs if name in ONE_IMAGE)
-            raise MethodError(
-                f"method '{name}' asks for {alone}, which is of one image at a time, and for "
-                f"{', '.join(apart)}, of a batch; with {alone} there are "
-                f"{', '.join((*ONE_IMAGE, *WITH_ONE_IMAGE))}."
-            )
-        options = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        return cls(name, function, tuple(needs), tuple(options))
 
-    @property
-    def looks_at_attention(self) -> bool:
-        """Whether it says how relevant each token is; otherwise it gives a map."""
-        return bool(set(self.needs) & set(ATTENTION))
+def _check_given(methods: Sequence[Method], model: Bound, images: int) -> None:
+    """Check that the model gives all the evidence that the methods ask for.
 
-    @property
-    def looks_at_layer(self) -> bool:
-        """Whether its map is a layer's; otherwise it is the input's."""
-        return bool(set(self.needs) & {*LAYER, *TAIL})
+    Raises:
+        MethodError: it does not; the message names the evidence, the reason and what to take.
+    """
+    if any("operations" in row.needs for one in methods for row in one.evidence):
+        check_operations(model, images)
+    absent = lacking(model)
+    for one in methods if absent else ():
+        for row in one.evidence:
+            if row.name in absent:
+                able = [m for m in METHODS.values() if not absent.keys() & set(m.needs)]
+                instead = [m.name for m in able if m.place == one.place] or [m.name for m in able]
+                raise MethodError(
+                    f"method '{one.name}' needs {row.says}, which {absent[row.name]}; take "
+                    f"{', '.join(instead[:3])}, or another of seewhy methods."
+                )
 
-    @property
-    def place(self) -> str:
-        """What to call the layer of a method that looks at none."""
-        return NO_LAYER[self.looks_at_attention]
 
-    def maps(
-        self, evidence: Evidence, layers: int, options: dict[str, Any]
-    ) -> list[tuple[Tensor, tuple[str, ...]]]:
-        """For each layer `(batch, targets, height, width)`, and what there is to say about it."""
-        own = {name: value for name, value in options.items() if name in self.options}
-        found: list[tuple[Tensor, tuple[str, ...]]] = []
-        for layer in range(layers if self.looks_at_layer else 1):
-            evidence.notes = ()
-            found.append((self._map(evidence, layer, own), evidence.notes))
-        return found if self.looks_at_layer else found * max(1, layers)
+def _made(method: Method, evidence: Evidence, options: dict[str, Any]) -> list[_Made]:
+    """A map for each layer."""
+    found = []
+    for layer in range(len(evidence.layers) if method.place == "layer" else 1):
+        evidence.notes, evidence.asked_by = (), method.name
+        found.append(_Made(_map(method, evidence, layer, options), evidence.notes))
+    return found if method.place == "layer" else found * max(1, len(evidence.layers))
 
-    def _map(self, evidence: Evidence, layer: int, own: dict[str, Any]) -> Tensor:
-        batch, targets = evidence.scores.shape
-        if set(self.needs) & set(ONE_IMAGE):
-            of_images = []
-            for image in range(batch):
-                with evidence.of_image(image, layer, self.needs) as given:
-                    of_images.append(
-                        self._checked(self.function(**given, **own), targets, evidence, layer)
-                    )
-            return torch.stack(of_images).detach()
-        if self.needs == ("activations",):  # looks at no target: once is enough for all
-            made = self.function(activations=evidence.activations[layer], **own)
-            made = self._checked(made, batch, evidence, layer).repeat_interleave(targets, 0)
-        else:
-            given = {name: evidence.of_batch(name, layer, self.name) for name in self.needs}
-            made = self.function(**given, **own)
-            made = self._checked(made, batch * targets, evidence, layer)
-        return made.detach().reshape(batch, targets, *made.shape[1:])
 
-    def _checked(self, made: Any, count: int, evidence: Evidence, layer: int) -> Tensor:
-        if self.looks_at_attention:
-            return evidence.on_grid(made, count, self.name)
-        sizes = [tuple(evidence.inputs.shape[2:])]
-        if self.looks_at_layer:
-            sizes.insert(0, tuple(evidence.activations[layer].shape[2:]))
-        if not isinstance(made, Tensor) or tuple(made.shape) not in [(count, *s) for s in sizes]:
-            came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-            raise MethodError(
-                f"method '{self.name}' gave {came}; a map {(count, *sizes[0])} is wanted."
-            )
-        return made
+def _map(method: Method, evidence: Evidence, layer: int, options: dict[str, Any]) -> Tensor:
+    batch, targets = evidence.scores.shape
+    if method.of_one_image:
+        of_images = []
+        for image in range(batch):
+            with of_one_image(evidence, image, layer, method.evidence) as given:
+                made = method(**given, **options)
+                of_images.append(_checked(made, method, targets, evidence, layer))
+        return torch.stack(of_images).detach()
+    if method.needs == ("activations",):  # looks at no target: once is enough for all
+        made = method(activations=evidence.activations[layer], **options)
+        made = _checked(made, method, batch, evidence, layer).repeat_interleave(targets, 0)
+    else:
+        given = {row.name: row.of_batch(evidence, layer) for row in method.evidence if row.of_batch}
+        made = method(**given, **options)
+        made = _checked(made, method, batch * targets, evidence, layer)
+    return made.detach().reshape(batch, targets, *made.shape[1:])
+
+
+def _checked(made: Any, method: Method, count: int, evidence: Evidence, layer: int) -> Tensor:
+    """The map, if its shape is right.
+
+    Raises:
+        MethodError: it is not.
+    """
+    if method.place == "attention":
+        return on_grid(evidence, made, count, method.name)
+    sizes = [tuple(evidence.inputs.shape[2:])]
+    if method.place == "layer":
+        sizes.insert(0, tuple(evidence.activations[layer].shape[2:]))
+    if not isinstance(made, Tensor) or tuple(made.shape) not in [(count, *s) for s in sizes]:
+        came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        raise MethodError(
+            f"method '{method.name}' gave {came}; a map {(count, *sizes[0])} is wanted."
+        )
+    return made
+
+
+def _gathered(made: Sequence[list[_Made]], evidence: Evidence, request: Request) -> Attribution:
+    """The maps of all methods, fused where that was asked for, with names and warnings."""
+    maps, names, warnings = [], [], []
+    for method, by_layer in zip(request.methods, made, strict=True):
+        called: list[str] = [method.place] * len(by_layer)
+        if method.place == "layer":
+            called = [str(layer) for layer in evidence.layers]
+        if request.fuse is not None:
+            said = tuple(dict.fromkeys(note for one in by_layer for note in one.notes))
+            fused = _fused([one.map for one in by_layer], request.fuse)
+            by_layer, called = [_Made(fused, said)], [f"{request.fuse} of {', '.join(called)}"]
+        maps.append([one.map for one in by_layer])
+        names.append(called)
+        warnings.append(
+            [
+                _warnings(one, evidence, index if request.fuse is None else None, method)
+                for index, one in enumerate(by_layer)
+            ]
+        )
+    return Attribution(maps, names, evidence.logits, evidence.targets, evidence.scores, warnings)
 
 
 def _fused(maps: Sequence[Tensor], how: str) -> Tensor:
@@ -300,49 +258,16 @@ def _fused(maps: Sequence[Tensor], how: str) -> Tensor:
     return fused.reshape(batch, targets, *fused.shape[1:])
 
 
-def _several_layers(layer: LayerSpec | None) -> bool:
-    return (isinstance(layer, str) and any(c in layer for c in "*?")) or (
-        layer is not None and not isinstance(layer, (str, nn.Module))
-    )
-
-
-def _check_options(chosen: Sequence[_Chosen], options: dict[str, Any]) -> None:
-    known = {name for one in chosen for name in one.options}
-    strange = [name for name in options if name not in known]
-    if strange:
-        names = ", ".join(one.name for one in chosen)
-        raise MethodError(
-            f"{names} has no option {', '.join(strange)}; "
-            + (f"it has {', '.join(sorted(known))}." if known else "it has none.")
-        )
-
-
-def _check_speed(chosen: Sequence[_Chosen], speed: Speed) -> None:
-    if not speed.exact and not any(set(one.needs) & set(WHOLE) for one in chosen):
-        names = ", ".join(one.name for one in chosen)
-        raise MethodError(
-            f"{speed} is for methods that run the whole network many times (score-cam, rise, "
-            f"occlusion, ...), and {names} does not; leave it out."
-        )
-
-
-def _unknown(method: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(method.lower(), METHODS, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"method '{method}' is not known; {hint}There are {', '.join(METHODS)}."
-
-
 def _warnings(
-    maps: Tensor, evidence: Evidence, layer: int | None, method: _Chosen, notes: tuple[str, ...]
+    made: _Made, evidence: Evidence, layer: int | None, method: Method
 ) -> list[list[tuple[str, ...]]]:
     """What is wrong with each image's and target's map, in words."""
-    batch, targets = maps.shape[:2]
-    low, high = maps.flatten(2).amin(2).tolist(), maps.flatten(2).amax(2).tolist()
+    batch, targets = made.map.shape[:2]
+    flat = made.map.flatten(2)
+    low, high = flat.amin(2).tolist(), flat.amax(2).tolist()
     dead = torch.zeros(batch, targets, dtype=torch.bool)
-    if evidence.gradients is not None and layer is not None and "gradients" in method.needs:
-        largest = evidence.gradients[layer].abs().flatten(1).amax(1)
+    if layer is not None and "gradients" in method.needs and "gradients" in evidence.taken:
+        largest = evidence.taken["gradients"][layer].abs().flatten(1).amax(1)
         dead = (largest == 0).reshape(batch, targets).cpu()
     broken = (~evidence.logits.isfinite()).flatten(1).any(1).tolist()
     softmax_inside = looks_like_probabilities(evidence.logits)
@@ -350,37 +275,14 @@ def _warnings(
     for i in range(batch):
         row = []
         for t in range(targets):
-            said = list(notes)
+            said = list(made.notes)
             if broken[i]:
                 said.append(
                     "the network's output holds NaN or infinity: look at the input's values and "
                     "at the network's precision (float32?)"
                 )
-            if not (low[i][t] - high[i][t] <= 0):  # false for NaN
-                said.append("the map holds NaN: the network or its gradient overflowed")
-            elif bool(dead[i, t]):
-                said.append(
-                    "the gradient is zero everywhere, so the map is too: the score is saturated "
-                    "or does not depend on this layer here; try another layer, or the logit"
-                )
-            elif low[i][t] == high[i][t] == 0 and method.looks_at_attention:
-                said.append(
-                    "the map is zero everywhere: no attention raises the score; try "
-                    "attention-rollout, which looks at no target"
-                )
-            elif low[i][t] == high[i][t] == 0 and not method.looks_at_layer:
-                said.append(
-                    "the map is zero everywhere: no change of the pixels changes the score (is it "
-                    "saturated? try the logit)"
-                )
-            elif low[i][t] == high[i][t] == 0:
-                said.append(
-                    "the map is zero everywhere: at this layer everything speaks against the "
-                    "target; try hires-cam (signed), layer-cam, an earlier layer, or "
-                    "'against:' the target"
-                )
-            elif low[i][t] == high[i][t]:
-                said.append("the map is flat: every position has the same value")
+            against = isinstance(evidence.targets.targets[i][t], Counterfactual)
+            said += _of_values(low[i][t], high[i][t], bool(dead[i, t]), method, against)
             if softmax_inside:
                 said.append(
                     "the outputs are probabilities (a softmax inside the model), so the score is "
@@ -390,3 +292,38 @@ def _warnings(
             row.append(tuple(said))
         found.append(row)
     return found
+
+
+def _of_values(low: float, high: float, dead: bool, method: Method, against: bool) -> list[str]:
+    """What the least and the greatest value of a map say of it."""
+    if not (low - high <= 0):  # false for NaN
+        return ["the map holds NaN: the network or its gradient overflowed"]
+    if dead:
+        return [
+            "the gradient is zero everywhere, so the map is too: the score is saturated "
+            "or does not depend on this layer here; try another layer, or the logit"
+        ]
+    if low != high:
+        return []
+    if low != 0:
+        return ["the map is flat: every position has the same value"]
+    if method.place == "attention":
+        return [
+            "the map is zero everywhere: no attention raises the score; try "
+            "attention-rollout, which looks at no target"
+        ]
+    if method.place == "input":
+        return [
+            "the map is zero everywhere: no change of the pixels changes the score (is it "
+            "saturated? try the logit)"
+        ]
+    if against:
+        return [
+            "the map is zero everywhere: at this layer nothing speaks against the target; try "
+            "hires-cam (signed), layer-cam, an earlier layer, or the target itself"
+        ]
+    return [
+        "the map is zero everywhere: at this layer everything speaks against the "
+        "target; try hires-cam (signed), layer-cam, an earlier layer, or "
+        "'against:' the target"
+    ]

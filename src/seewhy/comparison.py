@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from seewhy.attribution import Method
 from seewhy.errors import ImageError
 from seewhy.explainer import Explainer, ImageSource
 from seewhy.explanation import Explanation
 from seewhy.files import written_aside
 from seewhy.layers import LayerSpec
+from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def compare(
     image: ImageSource,
     target: Any = None,
     *,
-    method: Method | Sequence[Method] = "grad-cam",
+    method: MethodLike | Sequence[MethodLike] = "grad-cam",
     layer: LayerSpec | None = None,
     **options: Any,
 ) -> Comparison:
@@ -92,7 +92,7 @@ def compare(
     explainers = [Explainer(one, method=method, layer=layer, **options) for one in models]
     by_model = [list(explainer.many([image], target)) for explainer in explainers]
     found = [one for some in by_model for one in some]
-    methods = len(explainers[0].methods)
+    methods = len(explainers[0].request.methods)
     # Explainer.many goes by method, then layer, then target.
     of_method: dict[str, set[str]] = {}
     for one in by_model[0]:

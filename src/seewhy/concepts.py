@@ -185,7 +185,7 @@ def _named(
     alone = (strengths[:, None] * directions)[..., None, None]
     with rerunning(explainer.module, layer, image) as tail, torch.no_grad():
         alone = alone.expand(-1, -1, *tail.activations.shape[2:]).to(tail.activations)
-        logits = find_logits(tail(alone), explainer.output)
+        logits = find_logits(tail(alone), explainer.request.output)
     found = predictions(logits, k=top, labels=explainer.labels)
     return tuple(named_predictions(row, explainer.labels) for row in found)
 

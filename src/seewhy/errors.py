@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class SeewhyError(Exception):
     """Base of every error raised on purpose; the message is meant for the user as it stands."""
@@ -33,3 +36,11 @@ class MetricError(SeewhyError, ValueError):
 
 class DataError(SeewhyError, ValueError):
     """Annotated pictures that cannot be read, or whose labels do not fit the model."""
+
+
+def not_known(kind: str, name: str, names: Iterable[str]) -> str:
+    """The message for a name that stands for nothing: which names are near, and all there are."""
+    known = list(names)
+    near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{kind} '{name}' is not known; {hint}There are {', '.join(known)}."

@@ -14,14 +14,16 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from seewhy.attribution import Method, run
+from seewhy.attribution import run
 from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation, Prediction
 from seewhy.images import Preprocess, Window
 from seewhy.layers import LayerSpec
+from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel, preprocess_of
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
+from seewhy.request import Request
 from seewhy.targets import Similarity, predictions, probability_of
 from seewhy.version import __version__
 
@@ -35,7 +37,7 @@ def explain(
     image: ImageSource,
     target: Any = None,
     *,
-    method: Method = "grad-cam",
+    method: MethodLike = "grad-cam",
     layer: LayerSpec | None = None,
     fuse: str | None = None,
     output: OutputSelector | None = None,
@@ -90,7 +92,7 @@ class Explainer:
         self,
         model: nn.Module | LoadedModel,
         *,
-        method: Method | Sequence[Method] = "grad-cam",
+        method: MethodLike | Sequence[MethodLike] = "grad-cam",
         layer: LayerSpec | None = None,
         fuse: str | None = None,
         output: OutputSelector | None = None,
@@ -114,11 +116,11 @@ class Explainer:
         own = loaded.preprocess if loaded else preprocess_of(self.module)
         preprocess = preprocess or own
         self.preprocess = preprocess if rgb is None else replace(preprocess, rgb=rgb)
-        self.methods = [method] if isinstance(method, str) or callable(method) else list(method)
-        self.layer, self.fuse, self.output, self.inputs = layer, fuse, output, inputs
-        self.picture, self.shared = picture, shared
-        self.batch_size, self.speed = batch_size, speed
-        self.options = options
+        self.request = Request.of(
+            method, layer=layer, fuse=fuse, output=output, picture=picture, shared=shared,
+            speed=speed, options=options,
+        )  # fmt: skip
+        self.inputs, self.batch_size = inputs, batch_size
 
     def __call__(self, image: ImageSource, target: Any = None) -> Explanation:
         """The one explanation of one picture."""
@@ -233,14 +235,7 @@ class Explainer:
             self.module,
             pictures if self.inputs is None else self.inputs(pictures),
             [one.target for one in batch] if listed else batch[0].target,
-            methods=self.methods,
-            layer=self.layer,
-            fuse=self.fuse,
-            output=self.output,
-            picture=self.picture,
-            shared=self.shared,
-            options=self.options,
-            speed=self.speed,
+            self.request,
             labels=self.labels,
         )
         maps = [[one.float().cpu().numpy() for one in by_layer] for by_layer in made.maps]
@@ -250,7 +245,7 @@ class Explainer:
             for row in predictions(made.logits, labels=self.labels)
         ]
         for i, one in enumerate(batch):
-            for m, method in enumerate(self.methods):
+            for m, method in enumerate(self.request.methods):
                 for layer, layer_name in enumerate(made.layers[m]):
                     for t, target in enumerate(made.targets.targets[i]):
                         yield Explanation(
@@ -262,7 +257,7 @@ class Explainer:
                             score=float(made.scores[i, t]),
                             probability=probability_of(target, made.logits[i]),
                             predictions=() if isinstance(target, Similarity) else named[i],
-                            method=method if isinstance(method, str) else method.__name__,
+                            method=method.name,
                             layer=layer_name,
                             model=self.name,
                             image=one.name,

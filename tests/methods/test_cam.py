@@ -20,7 +20,7 @@ from seewhy.errors import MethodError
 from seewhy.methods import cam
 from seewhy.methods.fusion import fuse
 
-METHODS = {n: f for n, f in methods.METHODS.items() if f.__module__ == cam.__name__}
+METHODS = {n: f for n, f in methods.METHODS.items() if f.function.__module__ == cam.__name__}
 
 CLASS_FREE = ["eigen-cam", "fem", "kpca-cam"]
 GRADIENT_METHODS = sorted(set(METHODS) - {"cam", *CLASS_FREE})

@@ -4,7 +4,6 @@ positions are laid out says nothing to what only counts them.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from seewhy.errors import MethodError
-from seewhy.evidence import ONE_IMAGE
 from seewhy.methods import METHODS, attention, cam, perturbation
 from seewhy.methods.fusion import FUSIONS, fuse
 
@@ -35,12 +33,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "integrated-gradients": {"steps": 3},
 }
 WITH_POSITIONS = sorted(
-    name for name, formula in METHODS.items() if formula.__module__ != attention.__name__
+    name for name, method in METHODS.items() if method.function.__module__ != attention.__name__
 )
 """Those of attention know tokens, which the pipeline lays out."""
 
 FREE_OF_SHAPE = sorted(
-    [name for name, formula in METHODS.items() if formula.__module__ == cam.__name__]
+    [name for name, method in METHODS.items() if method.function.__module__ == cam.__name__]
     + ["ablation-cam", "ablation-cam-relative", "ablation-cam-slope", "recipro-cam"]
 )
 DRAWN = ("rise", "ss-cam", "smooth-grad", "var-grad", "square-grad")
@@ -89,12 +87,8 @@ class Layout:
             return torch.autograd.grad(self.scores(leaf)[:, 0].sum(), leaf)[0]
 
     def run(self, name: str, **options: Any) -> Tensor:
-        needs = [
-            p.name
-            for p in inspect.signature(METHODS[name]).parameters.values()
-            if p.kind is not p.KEYWORD_ONLY
-        ]
-        rows = 1 if set(needs) & set(ONE_IMAGE) else 3
+        needs = METHODS[name].needs
+        rows = 1 if METHODS[name].of_one_image else 3
         activations = self.drawn(1, rows, 4, self.size)
         gradients = self.drawn(2, TARGETS if rows == 1 else rows, 4, self.size)
         inputs = self.drawn(3, rows, 2, self.input_size)

@@ -2,42 +2,119 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from seewhy.cli.options import input_size, numbers
+import typer
+
+from seewhy.cli.completion import complete_device, complete_model
+from seewhy.cli.parsing import input_size, numbers
 from seewhy.cli.terminal import progress
 
 if TYPE_CHECKING:
     from seewhy.models.load import LoadedModel
 
+_LOADING = "Model options"
 
-def load(
-    spec: str,
-    *,
-    arch: str | None,
-    num_classes: int | None,
-    size: str | None,
-    mean: str | None,
-    std: str | None,
-    labels: Path | None,
-    trust_pickle: bool,
-    device: str,
-) -> LoadedModel:
-    """`seewhy.load_model` with its arguments as they are typed."""
-    height_and_width = input_size(size)
-    means, deviations = numbers(mean, "--mean"), numbers(std, "--std")
-    with progress(f"loading {spec}"):
-        from seewhy.models.load import load_model
 
-        return load_model(
-            spec,
-            arch=arch,
-            num_classes=num_classes,
-            size=height_and_width,
-            mean=means,
-            std=deviations,
-            labels=labels,
-            trust_pickle=trust_pickle,
-            device=device,
-        )
+@dataclass(frozen=True)
+class ModelOptions:
+    """How a model is loaded: the options of every command that takes `--model`."""
+
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            "--arch",
+            metavar="NAME",
+            help="The network that a file's weights belong in: torchvision/NAME, timm/NAME or "
+            "module:factory.",
+            rich_help_panel=_LOADING,
+            autocompletion=complete_model,
+        ),
+    ] = None
+    num_classes: Annotated[
+        int | None,
+        typer.Option(
+            "--num-classes", metavar="N", help="Classes of its head.", rich_help_panel=_LOADING
+        ),
+    ] = None
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="PIXELS",
+            help="Of the model's input: 224, or height x width as 224x320.",
+            show_default="the weights' own",
+            rich_help_panel=_LOADING,
+        ),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            "--mean",
+            metavar="R,G,B",
+            help="Of values from 0 to 1: 0.485,0.456,0.406, or one number for all.",
+            show_default="the weights' own",
+            rich_help_panel=_LOADING,
+        ),
+    ] = None
+    std: Annotated[
+        str | None,
+        typer.Option(
+            "--std",
+            metavar="R,G,B",
+            help="As --mean.",
+            show_default="the weights' own",
+            rich_help_panel=_LOADING,
+        ),
+    ] = None
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            help="Class names: one a line, or JSON.",
+            show_default="the weights' own",
+            rich_help_panel=_LOADING,
+        ),
+    ] = None
+    trust_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--trust-pickle",
+            metavar="",
+            help="Load a whole model (pickled, .pt2, TorchScript). It runs code from the file: only if "
+            "you trust it.",
+            rich_help_panel=_LOADING,
+        ),
+    ] = False
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="cpu, cuda, cuda:1, mps.",
+            rich_help_panel=_LOADING,
+            autocompletion=complete_device,
+        ),
+    ] = "cpu"
+
+    def load(self, spec: str) -> LoadedModel:
+        """`seewhy.load_model` with its arguments as they were typed."""
+        height_and_width = input_size(self.size)
+        means, deviations = numbers(self.mean, "--mean"), numbers(self.std, "--std")
+        with progress(f"loading {spec}"):
+            from seewhy.models.load import load_model
+
+            return load_model(
+                spec,
+                arch=self.arch,
+                num_classes=self.num_classes,
+                size=height_and_width,
+                mean=means,
+                std=deviations,
+                labels=self.labels,
+                trust_pickle=self.trust_pickle,
+                device=self.device,
+            )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,9 @@ class MethodEntry:
     Attributes:
         name: what to call it by.
         says: the first line of its docstring, which holds the paper.
+        paper: authors and year.
         needs: what it asks of the model.
+        asks: what has to be computed for it beside one forward pass.
         options: what can be set, with the values it has otherwise.
         cost: what one map took, in forward passes of the network: measured, see `COSTS`; None for
             what the demo network has no attention for.
@@ -28,20 +29,11 @@ class MethodEntry:
 
     name: str
     says: str
+    paper: str | None
     needs: tuple[str, ...]
+    asks: str
     options: dict[str, Any]
     cost: float | None
-
-    @property
-    def asks(self) -> str:
-        """What has to be computed for it, in words."""
-        if set(self.needs) & {"forward", "forward_probability"}:
-            return "whole forwards"
-        if set(self.needs) & {"rerun", "without_channels"}:
-            return "reruns"
-        if set(self.needs) & {"attentions", "blockwise_gradients"}:
-            return "attention"
-        return "gradient" if any("gradients" in need for need in self.needs) else "one forward"
 
 
 COSTS = Path(__file__).resolve().parent.parent / "data" / "costs.json"
@@ -54,17 +46,14 @@ def list_methods() -> list[MethodEntry]:
 
     costs = json.loads(COSTS.read_text(encoding="utf-8"))
     entries = []
-    for name, function in METHODS.items():
-        parameters = inspect.signature(function).parameters.values()
+    for name, method in METHODS.items():
+        options = {option.name: option.default for option in method.options.values()}
         entries.append(
             MethodEntry(
-                name,
-                (inspect.getdoc(function) or "").splitlines()[0],
-                tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY),
-                {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY},
+                name, method.says, method.paper, method.needs, method.cost, options,
                 costs.get(name),
             )
-        )
+        )  # fmt: skip
     return entries
 
 

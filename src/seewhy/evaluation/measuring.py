@@ -12,14 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seewhy.attribution import Method, run
+from seewhy.attribution import run
 from seewhy.evaluation.cases import Case
 from seewhy.images import place
+from seewhy.methods.method import MethodLike
 from seewhy.metrics.localisation import centre_gaussian, centre_point
 from seewhy.metrics.table import METRICS, PLACED, Metric
 from seewhy.models.bound import to_model
 from seewhy.models.many_runs import EXACT, many_runs
 from seewhy.models.outputs import OutputSelector, find_logits
+from seewhy.request import Request
 from seewhy.targets import ClassScore, Probability, Target
 from seewhy.targets.outputs import at_least_float32, class_count
 
@@ -78,7 +80,7 @@ class Examined:
 
     def explain(
         self,
-        method: Method,
+        method: MethodLike,
         images: Tensor,
         targets: Sequence[Target],
         options: Mapping[str, Any],
@@ -94,7 +96,7 @@ class Examined:
 
     def explain_several(
         self,
-        method: Method,
+        method: MethodLike,
         images: Tensor,
         targets: Sequence[tuple[Target, ...]],
         options: Mapping[str, Any],
@@ -107,11 +109,9 @@ class Examined:
             module or self.module,
             images,
             list(targets),
-            methods=[method],
-            layer=layer or self.layer,
-            fuse=None,
-            output=self.output,
-            options=dict(options),
+            Request.of(
+                method, layer=layer or self.layer, output=self.output, options=dict(options)
+            ),
             labels=self.labels,
         )
         return made.maps[0][0], made.layers[0][0]
@@ -189,7 +189,7 @@ def runner(
     cases: Sequence[Case],
     maps: Tensor,
     *,
-    method: Method | None = None,
+    method: MethodLike | None = None,
     options: Mapping[str, Any] | None = None,
     takes_seed: bool = False,
     layer: str | None = None,

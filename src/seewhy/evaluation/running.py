@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import tempfile
 import time
 import zlib
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seewhy.attribution import NO_LAYER, Method
+from seewhy.attribution import NO_LAYER
 from seewhy.dataset import Dataset, Record, map_classes
 from seewhy.dataset.results import ResultStore, Row, open_results
 from seewhy.errors import DataError, MethodError, ModelError, SeewhyError, TargetError
@@ -37,7 +36,8 @@ from seewhy.evaluation.writing import ROWS, write_files
 from seewhy.explainer import Explainer, Prepared
 from seewhy.images import Preprocess
 from seewhy.layers import find_layers
-from seewhy.methods import METHODS
+from seewhy.methods import method_of
+from seewhy.methods.method import Method, MethodLike
 from seewhy.metrics.resizing import to_size
 from seewhy.metrics.table import METRICS, PLACED, find_metric
 from seewhy.models.bound import to_model
@@ -57,7 +57,7 @@ def evaluate(
     model: nn.Module | LoadedModel,
     data: Dataset,
     *,
-    methods: Sequence[Method] = ("grad-cam",),
+    methods: Sequence[MethodLike] = ("grad-cam",),
     metrics: Sequence[str] | None = None,
     target: str = "label",
     only_correct: bool = True,
@@ -214,15 +214,10 @@ class _Entry:
     takes: tuple[str, ...]
 
     @classmethod
-    def of(cls, method: Method, options: Mapping[str, Any]) -> _Entry:
-        if isinstance(method, str) and method not in METHODS:
-            raise MethodError(f"method '{method}' is not known; there are {', '.join(METHODS)}.")
-        function = METHODS[method] if isinstance(method, str) else method
-        name = method if isinstance(method, str) else method.__name__
-        parameters = inspect.signature(function).parameters.values()
-        takes = tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
-        own = {name: value for name, value in options.items() if name in takes}
-        return cls(name, method, own, takes)
+    def of(cls, method: MethodLike, options: Mapping[str, Any]) -> _Entry:
+        found = method_of(method)
+        own = {name: value for name, value in options.items() if name in found.options}
+        return cls(found.name, found, own, tuple(found.options))
 
 
 def _check_options(entries: Sequence[_Entry], options: Mapping[str, Any]) -> None:

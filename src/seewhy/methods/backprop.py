@@ -21,17 +21,21 @@ Raw maps `(batch, *spatial)` come back. A gradient has a value for each colour, 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from seewhy.errors import MethodError
+from seewhy.methods import METHODS, method_of
 from seewhy.methods.positions import at_positions
 from seewhy.methods.signed import Note
 from seewhy.scaling import resize_map, unit_range
+
+if TYPE_CHECKING:
+    from seewhy.methods.method import Method
 
 Gradients = Callable[[Tensor], Tensor]
 FullGradients = Callable[[Tensor], tuple[Tensor, list[Tensor]]]
@@ -257,9 +261,9 @@ def guided_grad_cam(
     Raises:
         MethodError: for a `cam` that is not known or asks for something else.
     """
-    formula, needs = _cam(cam)
+    method = _cam(cam)
     evidence = {"activations": activations, "gradients": gradients, "note": note}
-    coarse = formula(**{name: evidence[name] for name in needs})
+    coarse = method(**{name: evidence[name] for name in method.needs})
     fine = resize_map(coarse, inputs.shape[2:])
     return fine * _strongest(guided_gradients(inputs))
 
@@ -306,35 +310,22 @@ def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
     return ((positions + 1) / 2).tolist(), (weights / 2).tolist()
 
 
-def _cam(cam: str | Callable[..., Tensor]) -> tuple[Callable[..., Tensor], list[str]]:
-    """A CAM formula, and which of activations and gradients it asks for."""
-    from seewhy.methods import METHODS  # which imports this module
-
-    if callable(cam):
-        name, formula = getattr(cam, "__name__", type(cam).__name__), cam
-    elif cam in METHODS:
-        name, formula = cam, METHODS[cam]
-    else:
+def _cam(cam: str | Callable[..., Tensor]) -> Method:
+    """A CAM of activations and gradients."""
+    if isinstance(cam, str) and cam not in METHODS:
         raise MethodError(f"cam={cam!r} is not known; there are {', '.join(_cams())}.")
-    needs = _needs(formula)
-    if not _is_cam(needs):
+    method = method_of(cam)
+    if not _is_cam(method):
         raise MethodError(
-            f"cam='{name}' asks for {', '.join(needs) or 'nothing'}; a CAM of activations and "
+            f"cam='{method.name}' asks for {', '.join(method.needs)}; a CAM of activations and "
             f"gradients is wanted: {', '.join(_cams())}, or a function."
         )
-    return formula, needs
+    return method
 
 
 def _cams() -> list[str]:
-    from seewhy.methods import METHODS
-
-    return [name for name, formula in METHODS.items() if _is_cam(_needs(formula))]
+    return [name for name, method in METHODS.items() if _is_cam(method)]
 
 
-def _is_cam(needs: list[str]) -> bool:
-    return bool(needs) and set(needs) <= {"activations", "gradients", "note"}
-
-
-def _needs(formula: Callable[..., Tensor]) -> list[str]:
-    parameters = inspect.signature(formula).parameters.values()
-    return [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
+def _is_cam(method: Method) -> bool:
+    return set(method.needs) <= {"activations", "gradients", "note"}

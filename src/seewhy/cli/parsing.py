@@ -1,0 +1,167 @@
+"""From what was typed to what the package takes. Nothing here imports torch before it is needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from seewhy.cli.completion import FILE_KINDS
+from seewhy.errors import ImageError, MethodError, MetricError, ModelError, SeewhyError
+from seewhy.methods import check_known as check_method
+from seewhy.metrics import check_known as check_metric
+from seewhy.option import Option
+
+
+def split(values: Sequence[str] | None) -> list[str]:
+    """Repeated values, each of which may hold several with commas; each once."""
+    parts = (part.strip() for value in values or () for part in value.split(","))
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def known_methods(values: Sequence[str] | None) -> list[str]:
+    """The methods asked for, found out before the model is loaded.
+
+    Raises:
+        MethodError: one is not known.
+    """
+    names = split(values) or ["grad-cam"]
+    for name in names:
+        check_method(name)
+    return names
+
+
+def known_metrics(values: Sequence[str] | None) -> list[str]:
+    """The metrics asked for, found out before the model is loaded.
+
+    Raises:
+        MetricError: one is not known.
+    """
+    names = split(values)
+    for name in names:
+        check_metric(name)
+    return names
+
+
+def method_options(values: Sequence[str] | None, methods: Sequence[str]) -> dict[str, Any]:
+    """`samples=20,window=32:16` → `{"samples": 20, "window": (32, 16)}`.
+
+    Raises:
+        MethodError: none of the methods has such an option, or its values are of another kind.
+    """
+    if not values:
+        return {}
+    from seewhy.methods import METHODS
+
+    names = ", ".join(methods)
+    known = {key: option for name in methods for key, option in METHODS[name].options.items()}
+    options = {}
+    for setting in split(values):
+        key, text = _key_and_text(setting, MethodError, "name=value, as in samples=20")
+        if key not in known:
+            raise MethodError(
+                f"{names} has no option '{key}'; it has {', '.join(known)}"
+                if known
+                else f"{names} takes no options; remove '{key}'"
+            )
+        options[key] = _read(known[key], text, setting, MethodError)
+    return options
+
+
+def metric_options(values: Sequence[str], metrics: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`road.noise=0.1,road.shares=0.1:0.5` → `{"road": {"noise": 0.1, "shares": (0.1, 0.5)}}`.
+
+    Raises:
+        MetricError: none of the metrics has such an option, or its values are of another kind.
+    """
+    if not values:
+        return {}
+    from seewhy.metrics import METRICS
+
+    options: dict[str, dict[str, Any]] = {}
+    for setting in values:
+        full, text = _key_and_text(
+            setting, MetricError, "metric.name=value, as in deletion.step=448"
+        )
+        metric, _, key = full.partition(".")
+        if metric not in metrics:
+            raise MetricError(
+                f"--set {setting!r}: '{metric}' is not among the metrics {', '.join(metrics)}"
+            )
+        known = METRICS[metric].options
+        if key not in known:
+            raise MetricError(f"{metric} has no option '{key}'; it has {', '.join(known)}")
+        value = _read(Option(key, known[key]), text, setting, MetricError)
+        options.setdefault(metric, {})[key] = value
+    return options
+
+
+def _key_and_text(setting: str, error: type[SeewhyError], form: str) -> tuple[str, str]:
+    key, equals, text = (part.strip() for part in setting.partition("="))
+    if not (key and equals and text):
+        raise error(f"--set {setting!r} cannot be read; write {form}")
+    return key, text
+
+
+def _read(option: Option, text: str, setting: str, error: type[SeewhyError]) -> Any:
+    try:
+        return option.read(text)
+    except ValueError as wrong:
+        raise error(f"--set {setting!r}: {wrong}") from None
+
+
+def file_kinds(text: str) -> list[str]:
+    """`png,npz` → the endings of the files to write.
+
+    Raises:
+        ImageError: explanations are not saved as one of them.
+    """
+    kinds = split([text.lower()])
+    strange = [kind for kind in kinds if kind not in FILE_KINDS]
+    if strange or not kinds:
+        raise ImageError(
+            f"--save-as {text!r} is not a kind of file that explanations are written as; choose "
+            f"from {', '.join(FILE_KINDS)}"
+        )
+    return kinds
+
+
+def several(values: Sequence[str] | None) -> Any:
+    """Nothing, the one value, or a tuple of them: as the package takes targets."""
+    return None if not values else values[0] if len(values) == 1 else tuple(values)
+
+
+def input_size(text: str | None) -> tuple[int, int] | int | None:
+    """`224` or `224x320` → pixels (height, width)."""
+    if text is None:
+        return None
+    sizes = re.fullmatch(r"(\d+)(?:\s*[x×,]\s*(\d+))?", text.strip())
+    if sizes is None:
+        raise ModelError(f"--size {text!r} is no size; write 224, or height and width as 224x320")
+    return int(sizes[1]) if sizes[2] is None else (int(sizes[1]), int(sizes[2]))
+
+
+def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    """`0.5,0.5,0.5` → a number for each channel."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ModelError(
+            f"{option} {text!r} are no numbers; write one for each channel, as in 0.5,0.5,0.5"
+        ) from None
+
+
+def check_colormap(name: str | None) -> None:
+    """Find out before the model runs.
+
+    Raises:
+        ImageError: matplotlib has no such colour map.
+    """
+    if name is not None:
+        import numpy as np
+
+        from seewhy.render.colormap import colorize
+
+        colorize(np.zeros(1), name)
