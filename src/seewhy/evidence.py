@@ -28,19 +28,13 @@ from seewhy.models.attention import Attended, AttentionPath, attend, find_attent
 from seewhy.models.bias_gradients import BiasGradients
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import EXACT, ChannelsLast, Speed, many_runs
+from seewhy.models.modules import modules_of
 from seewhy.models.relu_rules import ReluRule, Rule
 from seewhy.models.rerun import Rerun, in_chunks, rerunning
-from seewhy.models.watch import (
-    CUTS,
-    WITHOUT_GRADIENT,
-    Layer,
-    Watch,
-    at_least_float32,
-    has_gradient,
-    modules_of,
-    undisturbed,
-)
+from seewhy.models.undisturbed import undisturbed
+from seewhy.models.watch import CUTS, WITHOUT_GRADIENT, Layer, Watch, has_gradient
 from seewhy.models.without_channels import WithoutChannels
+from seewhy.precision import at_least_float32
 from seewhy.targets import Counterfactual, Finer, Resolved, Target, of_probability, resolve
 
 LAYER = ("activations", "gradients", "class_weights", "noisy_gradients", "curvature")
