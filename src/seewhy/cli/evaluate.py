@@ -181,7 +181,7 @@ def evaluate(
     from seewhy.dataset import read_dataset, read_mapping
     from seewhy.evaluation.running import default_metrics
     from seewhy.evaluation.running import evaluate as evaluated
-    from seewhy.metrics.table import METRICS
+    from seewhy.metrics import METRICS
 
     with progress(f"reading {data}"):
         dataset = read_dataset(data, images=images, split=split)

@@ -474,7 +474,7 @@ def metric_options(values: Sequence[str], metrics: Sequence[str]) -> dict[str, d
     Raises:
         MetricError: none of the metrics has such an option, or its values are of another kind.
     """
-    from seewhy.metrics.table import METRICS
+    from seewhy.metrics import METRICS
 
     options: dict[str, dict[str, Any]] = {}
     for value in values:
