@@ -33,7 +33,8 @@ from seewhy.layers import list_layers
 from seewhy.models.bound import bind
 from seewhy.models.proposing import propose_layer
 from seewhy.models.rerun import rerunning
-from seewhy.models.watch import Layer, eval_mode, replacing
+from seewhy.models.undisturbed import eval_mode
+from seewhy.models.watch import Layer, replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 FOUND = ROOT / "benchmarks" / "sweep.jsonl"

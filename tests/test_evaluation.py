@@ -24,9 +24,9 @@ from seewhy.evaluation.cases import chosen_classes
 from seewhy.evaluation.running import default_metrics, sample
 from seewhy.evaluation.summary import halves_of
 from seewhy.images import Preprocess
-from seewhy.metrics import faithfulness, imputation, localisation
+from seewhy.metrics import METRICS, find_metric, imputation, localisation, masked_confidence, walk
 from seewhy.metrics.accumulate import PerImage
-from seewhy.metrics.table import METRICS, PLACED, find_metric
+from seewhy.metrics.metric import PLACED
 
 sys.path.insert(0, str(Path(__file__).parent / "cli"))
 from reference import localisation as reference
@@ -131,8 +131,8 @@ def test_the_figures_are_those_of_the_pure_functions(data: Dataset) -> None:
             "mask-iou": localisation.mask_overlap(
                 why.heatmap, record.mask(label), ignore=record.ignored()
             ),
-            "deletion": faithfulness.deletion(score, image, raw, step=0.1).area.item(),
-            "drop": faithfulness.masked_confidence(score, image, raw).drop.item(),
+            "deletion": walk.deletion(score, image, raw, step=0.1).area.item(),
+            "drop": masked_confidence.masked_confidence(score, image, raw).drop.item(),
             "road": imputation.road(score, image, raw, shares=(0.2, 0.5)).combined.item(),
         }
     for metric in next(iter(by_hand.values())):

@@ -14,6 +14,14 @@ from torch import Tensor, nn
 from seewhy.errors import LayerError
 from seewhy.models.bound import Bound
 from seewhy.models.exported import is_a, kind_of
+from seewhy.models.modules import (
+    WRAPPED,
+    check_hookable,
+    clean_name,
+    is_weightless,
+    modules_of,
+    unwrap,
+)
 from seewhy.models.placing import (
     Key,
     holds_for,
@@ -25,17 +33,8 @@ from seewhy.models.placing import (
     tokens_of_others,
 )
 from seewhy.models.proposing import propose_layer
-from seewhy.models.watch import (
-    WRAPPED,
-    Call,
-    Layer,
-    check_hookable,
-    clean_name,
-    is_weightless,
-    modules_of,
-    trace,
-    unwrap,
-)
+from seewhy.models.trace import Call, trace
+from seewhy.models.watch import Layer
 
 LayerSpec = str | nn.Module | Sequence[str | nn.Module]
 """A dotted name, a module, a wildcard (`layer*`, `layer4.*.conv2`), or a list of these.

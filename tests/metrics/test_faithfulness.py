@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from seewhy.errors import MetricError
-from seewhy.metrics import faithfulness as metrics
+from seewhy.metrics import (
+    baselines,
+    infidelity,
+    masked_confidence,
+    saco,
+    scoring,
+    sensitivity_n,
+    walk,
+)
 from seewhy.metrics.resizing import positive_part, to_size
 from seewhy.scaling import unit_range
 
@@ -47,7 +55,7 @@ class Probability:
         return score
 
 
-def linear(weights: Tensor) -> metrics.Score:
+def linear(weights: Tensor) -> scoring.Score:
     return lambda images, rows: (images * weights).sum((1, 2, 3))
 
 
@@ -70,11 +78,11 @@ def test_deletion_and_insertion_are_their_loops(step: float, baseline: str, ties
     stand_in = {
         "zero": torch.zeros_like(images),
         "mean": images.mean((2, 3), keepdim=True).expand_as(images),
-        "blur": metrics.blurred(images),
+        "blur": baselines.blurred(images),
     }[baseline]
     options = {"step": step, "baseline": baseline, "at_once": 5}
-    gone = metrics.deletion(score, images, maps, **options)
-    come = metrics.insertion(score, images, maps, **options)
+    gone = walk.deletion(score, images, maps, **options)
+    come = walk.insertion(score, images, maps, **options)
     pixels = int(step) if step >= 1 else 5
     for k in range(3):
         of_image = score.of_image(k)
@@ -94,7 +102,7 @@ def test_deletion_and_insertion_are_their_loops(step: float, baseline: str, ties
 def test_pixel_flipping_is_its_loops(region: int, flips: int, order: str) -> None:
     images, maps = drawn()
     score = Probability(3)
-    ours = metrics.pixel_flipping(
+    ours = walk.pixel_flipping(
         score, images, maps, region=region, flips=flips, order=order, baseline="mean"
     )
     stand_in = images.mean((2, 3), keepdim=True).expand_as(images)
@@ -113,8 +121,8 @@ def test_masked_confidence_is_its_loops(black: bool) -> None:
     images, maps = drawn(6)
     score = Probability(6)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
-    baseline = metrics.black(mean, std) if black else "zero"
-    ours = metrics.masked_confidence(score, images, maps, baseline=baseline, at_once=5)
+    baseline = baselines.black(mean, std) if black else "zero"
+    ours = masked_confidence.masked_confidence(score, images, maps, baseline=baseline, at_once=5)
     for k in range(6):
         mask = reference.unit_range(maps[k])
         if black:  # multiply the pixels, then standardise again
@@ -146,7 +154,7 @@ def test_adcc_is_its_loops() -> None:
         asked.extend(rows.tolist())
         return blob(changed)
 
-    ours = metrics.adcc(score, explain, images, maps, at_once=2)
+    ours = masked_confidence.adcc(score, explain, images, maps, at_once=2)
     assert asked == [0, 1, 2]
     for k in range(3):
         expected = reference.adcc(
@@ -163,8 +171,8 @@ def test_adcc_is_its_loops() -> None:
 def test_infidelity_to_squares_is_its_loops() -> None:
     images, maps = drawn()
     score = Probability(3)
-    ours = metrics.infidelity_square(score, images, maps, samples=40, seed=3, at_once=7)
-    squares = metrics._squares(8, 10, 3, 40, 3).tolist()
+    ours = infidelity.infidelity_square(score, images, maps, samples=40, seed=3, at_once=7)
+    squares = infidelity._squares(8, 10, 3, 40, 3).tolist()
     for k in range(3):
         of_image, stand_in = score.of_image(k), torch.zeros_like(images[k])
         forecasts, falls = [], []
@@ -178,7 +186,7 @@ def test_infidelity_to_squares_is_its_loops() -> None:
 
 
 def test_every_square_is_as_likely() -> None:
-    squares = metrics._squares(3, 4, 2, 20_000, 0)
+    squares = infidelity._squares(3, 4, 2, 20_000, 0)
     found, counts = squares.unique(dim=0, return_counts=True)
     assert len(found) == 3 * 4 + 2 * 3
     assert float((counts / 20_000 * 18 - 1).abs().max()) < 0.15
@@ -189,7 +197,7 @@ def test_infidelity_to_noise_is_its_loops(around: str) -> None:
     images, maps = drawn()
     score = Probability(3)
     baseline = images if around == "image" else "zero"
-    ours = metrics.infidelity_gaussian(
+    ours = infidelity.infidelity_gaussian(
         score, images, maps, samples=20, sigma=0.3, baseline=baseline, seed=5, at_once=7
     )
     generator = torch.Generator().manual_seed(5)
@@ -216,7 +224,7 @@ def test_infidelity_to_noise_is_its_loops(around: str) -> None:
 def test_sensitivity_n_is_its_loops() -> None:
     images, maps = drawn()
     score = Probability(3)
-    ours = metrics.sensitivity_n(
+    ours = sensitivity_n.sensitivity_n(
         score, images, maps, shares=(0.05, 0.5), samples=6, seed=2, at_once=7
     )
     assert ours.sizes.tolist() == [4, 40]
@@ -241,7 +249,7 @@ def test_sensitivity_n_is_its_loops() -> None:
 def test_saco_is_its_loops(groups: int) -> None:
     images, maps = drawn()
     score = Probability(3)
-    ours = metrics.saco(score, images, maps, groups=groups, at_once=7)
+    ours = saco.saco(score, images, maps, groups=groups, at_once=7)
     for k in range(3):
         stand_in = images[k].mean((1, 2), keepdim=True).expand_as(images[k])
         expected = reference.saco(score.of_image(k), images[k], maps[k], stand_in, groups)
@@ -251,7 +259,7 @@ def test_saco_is_its_loops(groups: int) -> None:
 # --- By hand ------------------------------------------------------------------------------------
 
 
-def counted(region: Tensor) -> metrics.Score:
+def counted(region: Tensor) -> scoring.Score:
     """The share of the region's pixels that are 1."""
     return lambda images, rows: images[:, 0][:, region].mean(1)
 
@@ -264,54 +272,54 @@ FINE = torch.arange(16.0).reshape(1, 4, 4) / 100
 
 def test_deletion_and_insertion_by_hand() -> None:
     score, perfect = counted(CORNER), CORNER.float()[None] + FINE
-    gone = metrics.deletion(score, ONES, perfect, step=1)
+    gone = walk.deletion(score, ONES, perfect, step=1)
     assert gone.scores[0].tolist() == [1, 0.75, 0.5, 0.25] + [0] * 13
     assert float(gone.area) == (1 / 2 + 0.75 + 0.5 + 0.25) / 16
-    come = metrics.insertion(score, ONES, perfect, step=1, baseline=0.0)
+    come = walk.insertion(score, ONES, perfect, step=1, baseline=0.0)
     assert float(come.area) == 1 - 2 / 16
-    assert float(metrics.deletion(score, ONES, -perfect, step=1).area) == 1 - 2 / 16
-    assert float(metrics.insertion(score, ONES, -perfect, step=1, baseline=0.0).area) == 2 / 16
+    assert float(walk.deletion(score, ONES, -perfect, step=1).area) == 1 - 2 / 16
+    assert float(walk.insertion(score, ONES, -perfect, step=1, baseline=0.0).area) == 2 / 16
     # Two pixels a step: 1, 1/2, 0, 0 ...; ten a step: 1, 0, 0, the last step a whole one to RISE.
-    assert float(metrics.deletion(score, ONES, perfect, step=2).area) == (1 / 2 + 1 / 2) / 8
-    tens = metrics.deletion(score, ONES, perfect, step=10)
+    assert float(walk.deletion(score, ONES, perfect, step=2).area) == (1 / 2 + 1 / 2) / 8
+    tens = walk.deletion(score, ONES, perfect, step=10)
     assert float(tens.area) == 1 / 2 / 2
     assert tens.shares.tolist() == [0, 10 / 16, 1]
 
 
 def test_a_constant_map_goes_in_reading_order() -> None:
     score = counted(CORNER)
-    flat = metrics.deletion(score, ONES, torch.full((1, 4, 4), 3.0), step=1)
+    flat = walk.deletion(score, ONES, torch.full((1, 4, 4), 3.0), step=1)
     assert flat.scores[0].tolist() == [1, 0.75, 0.5, 0.5, 0.5, 0.25] + [0] * 11
 
 
 def test_random_maps_are_half_way() -> None:
     score, images = counted(CORNER), ONES.expand(400, 1, 4, 4)
     maps = torch.rand(400, 4, 4)
-    assert float(metrics.deletion(score, images, maps, step=1).area.mean()) == pytest.approx(
+    assert float(walk.deletion(score, images, maps, step=1).area.mean()) == pytest.approx(
         0.5, abs=0.02
     )
-    coefficients = metrics.saco(score, images, maps, groups=4, baseline="zero").coefficient
+    coefficients = saco.saco(score, images, maps, groups=4, baseline="zero").coefficient
     assert float(coefficients.mean()) < 0.4  # ties among the falls count for the map
     weights = torch.rand(1, 4, 4)
-    coefficients = metrics.saco(
-        linear(weights), images, maps, groups=4, baseline="zero"
-    ).coefficient
+    coefficients = saco.saco(linear(weights), images, maps, groups=4, baseline="zero").coefficient
     assert float(coefficients.mean()) == pytest.approx(0, abs=0.1)
-    forecast = metrics.sensitivity_n(linear(weights), images, maps, shares=(0.25,), samples=20)
+    forecast = sensitivity_n.sensitivity_n(
+        linear(weights), images, maps, shares=(0.25,), samples=20
+    )
     assert float(forecast.correlation.mean()) == pytest.approx(0, abs=0.1)
 
 
 def test_pixel_flipping_by_hand() -> None:
     score = counted(CORNER)
     perfect = CORNER.float()[None] + FINE
-    ours = metrics.pixel_flipping(score, ONES, perfect, region=2, baseline="zero")
+    ours = walk.pixel_flipping(score, ONES, perfect, region=2, baseline="zero")
     assert ours.scores[0].tolist() == [1, 0, 0, 0, 0]
     assert float(ours.fall) == pytest.approx(4 / 5)
-    ours = metrics.pixel_flipping(score, ONES, perfect, region=2, baseline="zero", order="least")
+    ours = walk.pixel_flipping(score, ONES, perfect, region=2, baseline="zero", order="least")
     assert ours.scores[0].tolist() == [1, 1, 1, 1, 0]
     assert float(ours.fall) == pytest.approx(1 / 5)
     # Three pixels a side: the corner, two strips and a last pixel.
-    ours = metrics.pixel_flipping(score, ONES, perfect, region=3, baseline="zero", flips=1)
+    ours = walk.pixel_flipping(score, ONES, perfect, region=3, baseline="zero", flips=1)
     assert ours.scores[0].tolist() == [1, 0]
     assert ours.shares.tolist() == [0, 1 / 4]
 
@@ -324,7 +332,7 @@ def test_uniform_noise_lies_between_the_extremes_of_each_channel() -> None:
         seen.append(changed)
         return changed.sum((1, 2, 3))
 
-    metrics.deletion(score, images, torch.rand(2, 30, 30), step=900, baseline="uniform")
+    walk.deletion(score, images, torch.rand(2, 30, 30), step=900, baseline="uniform")
     replaced = torch.cat(seen)[1::2]
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     places = (replaced - low) / (high - low)
@@ -334,14 +342,14 @@ def test_uniform_noise_lies_between_the_extremes_of_each_channel() -> None:
     torch.testing.assert_close(places[0], places[1])
 
 
-def masked_by_hand(y: float, o: float) -> metrics.Masked:
+def masked_by_hand(y: float, o: float) -> masked_confidence.Masked:
     """An image that scores y, and o when its right half is gone."""
     images = torch.ones(1, 1, 1, 2)
 
     def score(changed: Tensor, rows: Tensor) -> Tensor:
         return torch.where(changed[:, 0, 0, 1] == 1, y, o)
 
-    return metrics.masked_confidence(score, images, torch.tensor([[[1.0, 0.0]]]))
+    return masked_confidence.masked_confidence(score, images, torch.tensor([[[1.0, 0.0]]]))
 
 
 @pytest.mark.parametrize(
@@ -370,9 +378,13 @@ def test_drop_gain_and_increase_by_hand(
 def test_known_masks() -> None:
     images, _ = drawn()
     score = Probability(3)
-    everything = metrics.masked_confidence(score, images, torch.ones(3, 8, 10), scaling="positive")
+    everything = masked_confidence.masked_confidence(
+        score, images, torch.ones(3, 8, 10), scaling="positive"
+    )
     assert everything.drop.tolist() == [0, 0, 0]
-    nothing = metrics.masked_confidence(score, images, torch.ones(3, 8, 10))  # constant: 0
+    nothing = masked_confidence.masked_confidence(
+        score, images, torch.ones(3, 8, 10)
+    )  # constant: 0
     zero = [score.of_image(k)(torch.zeros(3, 8, 10).double()) for k in range(3)]
     assert nothing.masked.tolist() == pytest.approx(zero)
 
@@ -385,7 +397,7 @@ def test_half_of_the_map_is_kept() -> None:
         return changed.sum((1, 2, 3))
 
     maps = torch.tensor([[[0.0, 1.0], [3.0, 4.0]]])
-    metrics.masked_confidence(score, torch.ones(1, 1, 2, 2), maps, keep=0.5)
+    masked_confidence.masked_confidence(score, torch.ones(1, 1, 2, 2), maps, keep=0.5)
     assert seen[0][1, 0].tolist() == [[0, 0], [0.75, 1]]
 
 
@@ -397,14 +409,14 @@ def test_adcc_by_hand() -> None:
     def score(changed: Tensor, rows: Tensor) -> Tensor:
         return changed.mean((1, 2, 3))
 
-    found = metrics.adcc(score, lambda changed, rows: maps[rows], images, maps)
+    found = masked_confidence.adcc(score, lambda changed, rows: maps[rows], images, maps)
     parts = [float(x) for x in (found.coherency, found.complexity, found.drop)]
     assert parts == [1, 0.5, 0.5]
     assert float(found.adcc) == pytest.approx(3 / (1 + 2 + 2))
-    turned = metrics.adcc(score, lambda changed, rows: -maps[rows], images, maps)
+    turned = masked_confidence.adcc(score, lambda changed, rows: -maps[rows], images, maps)
     assert float(turned.coherency) == 0
     assert float(turned.adcc) == 0
-    constant = metrics.adcc(score, lambda changed, rows: maps[rows] * 0 + 1, images, maps)
+    constant = masked_confidence.adcc(score, lambda changed, rows: maps[rows] * 0 + 1, images, maps)
     assert constant.coherency.isnan()
     assert constant.adcc.isnan()
     assert float(constant.drop) == 0.5
@@ -415,24 +427,24 @@ def test_forecasts_of_a_linear_score() -> None:
     weights = torch.randn(3, 8, 10, dtype=torch.float64)
     score = linear(weights)
     contributions = (images * weights).sum(1)
-    squares = metrics.infidelity_square(score, images, contributions, samples=50)
+    squares = infidelity.infidelity_square(score, images, contributions, samples=50)
     assert squares.infidelity.tolist() == pytest.approx([0, 0], abs=1e-9)
-    wrong = metrics.infidelity_square(score, images, -3 * contributions, samples=50)
+    wrong = infidelity.infidelity_square(score, images, -3 * contributions, samples=50)
     assert float(wrong.infidelity.min()) > 1
     assert wrong.scaled.tolist() == pytest.approx([0, 0], abs=1e-9)
     assert wrong.beta.tolist() == pytest.approx([-1 / 3] * 2)
     slopes = weights[0].expand(2, 8, 10)
     grey = linear(weights[:1].expand(3, 8, 10))
-    noise = metrics.infidelity_gaussian(grey, images, slopes, samples=50)
+    noise = infidelity.infidelity_gaussian(grey, images, slopes, samples=50)
     assert noise.infidelity.tolist() == pytest.approx([0, 0], abs=1e-6)
-    none = metrics.infidelity_square(score, images, torch.zeros(2, 8, 10), samples=50)
+    none = infidelity.infidelity_square(score, images, torch.zeros(2, 8, 10), samples=50)
     torch.testing.assert_close(none.infidelity, none.scaled)
     assert none.beta.tolist() == [0, 0]
     for sign in (1, -1):
-        subsets = metrics.sensitivity_n(score, images, sign * contributions, samples=5)
+        subsets = sensitivity_n.sensitivity_n(score, images, sign * contributions, samples=5)
         expected = torch.full((2, 7), float(sign), dtype=torch.float64)
         torch.testing.assert_close(subsets.correlations, expected)
-        groups = metrics.saco(score, images, sign * contributions, baseline="zero")
+        groups = saco.saco(score, images, sign * contributions, baseline="zero")
         assert groups.coefficient.tolist() == pytest.approx([sign, sign])
 
 
@@ -440,8 +452,8 @@ def test_what_is_undefined_is_nan() -> None:
     images, _ = drawn(2)
     flat = torch.full((2, 8, 10), 0.3)
     score = Probability(2)
-    assert metrics.saco(score, images, flat).coefficient.isnan().all()
-    found = metrics.sensitivity_n(score, images, flat, samples=3, shares=(0.1,))
+    assert saco.saco(score, images, flat).coefficient.isnan().all()
+    found = sensitivity_n.sensitivity_n(score, images, flat, samples=3, shares=(0.1,))
     assert found.correlation.isnan().all()
 
 
@@ -450,7 +462,7 @@ def test_saco_by_hand() -> None:
     images = torch.ones(1, 1, 1, 3)
     score = linear(torch.tensor([2.0, 3.0, 1.0]))
     maps = torch.tensor([[[9.0, 4.0, 1.0]]])
-    found = metrics.saco(score, images, maps, groups=3, baseline="zero")
+    found = saco.saco(score, images, maps, groups=3, baseline="zero")
     assert float(found.coefficient) == pytest.approx((-5 + 8 + 3) / (5 + 8 + 3))
     assert found.salience.tolist() == [[9, 4, 1]]
     assert found.falls.tolist() == [[2, 3, 1]]
@@ -469,33 +481,33 @@ def test_a_linear_score_is_deleted_as_far_as_it_is_inserted(
     images = torch.randn(2, 3, 8, 10, generator=generator, dtype=torch.float64)
     maps = torch.randn(2, 8, 10, generator=generator)
     options = {"step": step, "baseline": "zero", "at_once": at_once}
-    gone = metrics.deletion(linear(weights), images, maps, **options)
-    come = metrics.insertion(linear(weights), images, maps, **options)
+    gone = walk.deletion(linear(weights), images, maps, **options)
+    come = walk.insertion(linear(weights), images, maps, **options)
     whole = (images * weights).sum((1, 2, 3))
     torch.testing.assert_close(gone.scores + come.scores, whole[:, None].expand_as(come.scores))
     # No order takes away more, sooner, than that of the contributions.
-    best = metrics.deletion(linear(weights), images, (images * weights).sum(1), **options)
+    best = walk.deletion(linear(weights), images, (images * weights).sum(1), **options)
     assert (best.scores <= gone.scores + 1e-9).all()
     assert (best.area <= gone.area + 1e-9).all()
 
 
 Metric = Callable[..., Any]
 METRICS: dict[str, Metric] = {
-    "deletion": partial(metrics.deletion, step=0.2),
-    "insertion": partial(metrics.insertion, step=0.2),
-    "pixel_flipping": partial(metrics.pixel_flipping, region=3),
-    "masked_confidence": metrics.masked_confidence,
-    "adcc": lambda score, images, maps, **options: metrics.adcc(
+    "deletion": partial(walk.deletion, step=0.2),
+    "insertion": partial(walk.insertion, step=0.2),
+    "pixel_flipping": partial(walk.pixel_flipping, region=3),
+    "masked_confidence": masked_confidence.masked_confidence,
+    "adcc": lambda score, images, maps, **options: masked_confidence.adcc(
         score,
         lambda changed, rows: blob(changed) + rows[:, None, None] * 0.1,
         images,
         maps,
         **options,
     ),
-    "infidelity_square": partial(metrics.infidelity_square, samples=7),
-    "infidelity_gaussian": partial(metrics.infidelity_gaussian, samples=7),
-    "sensitivity_n": partial(metrics.sensitivity_n, samples=3, shares=(0.1, 0.5)),
-    "saco": partial(metrics.saco, groups=4),
+    "infidelity_square": partial(infidelity.infidelity_square, samples=7),
+    "infidelity_gaussian": partial(infidelity.infidelity_gaussian, samples=7),
+    "sensitivity_n": partial(sensitivity_n.sensitivity_n, samples=3, shares=(0.1, 0.5)),
+    "saco": partial(saco.saco, groups=4),
 }
 
 
@@ -596,8 +608,8 @@ def test_the_seed_decides(name: str) -> None:
 def test_several_baselines_are_averaged() -> None:
     images, maps = drawn(2)
     score = Probability(2)
-    black = metrics.black((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
-    for metric in (metrics.deletion, partial(metrics.pixel_flipping, region=3)):
+    black = baselines.black((0.4, 0.5, 0.6), (0.2, 0.3, 0.25))
+    for metric in (walk.deletion, partial(walk.pixel_flipping, region=3)):
         one, other = (metric(score, images, maps, baseline=b) for b in ("blur", black))
         both = metric(score, images, maps, baseline=["blur", black])
         torch.testing.assert_close(both.scores, (one.scores + other.scores) / 2)
@@ -616,11 +628,11 @@ def test_rises_kernel() -> None:
     kernel = torch.from_numpy(gaussian_filter(spike, 5))
     images = torch.randn(2, 3, 20, 9, dtype=torch.float64)
     expected = nn.functional.conv2d(images.reshape(6, 1, 20, 9), kernel[None, None], padding=5)
-    torch.testing.assert_close(metrics.blurred(images), expected.reshape(images.shape))
+    torch.testing.assert_close(baselines.blurred(images), expected.reshape(images.shape))
 
 
 def test_black_is_what_black_pixels_become() -> None:
-    black = metrics.black((0.4, 0.5), (0.2, 0.3))
+    black = baselines.black((0.4, 0.5), (0.2, 0.3))
     torch.testing.assert_close(black[:, 0, 0], torch.tensor([(0 - 0.4) / 0.2, (0 - 0.5) / 0.3]))
 
 
@@ -647,27 +659,30 @@ def test_sizes_and_ranges() -> None:
 def test_errors_of_deletion(options: dict[str, Any], message: str) -> None:
     images, maps = drawn(2)
     with pytest.raises(MetricError, match=message):
-        metrics.deletion(Probability(2), images, maps, **options)
+        walk.deletion(Probability(2), images, maps, **options)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda s, x, m: metrics.deletion(s, x, m[:1]), "2 images came with 1 maps"),
-        (lambda s, x, m: metrics.deletion(s, x[0], m), "images came with the shape"),
-        (lambda s, x, m: metrics.deletion(s, x, m[0]), "maps came with the shape"),
-        (lambda s, x, m: metrics.deletion(s, x[:0], m[:0]), "0 images"),
-        (lambda s, x, m: metrics.deletion(lambda y, r: y, x, m), "a number an image"),
-        (lambda s, x, m: metrics.pixel_flipping(s, x, m, order="first"), "order='first'"),
-        (lambda s, x, m: metrics.pixel_flipping(s, x, m, region=0), "region=0"),
-        (lambda s, x, m: metrics.masked_confidence(s, x, m, scaling="max"), "scaling='max'"),
-        (lambda s, x, m: metrics.masked_confidence(s, x, m, keep=0), "keep=0"),
-        (lambda s, x, m: metrics.infidelity_square(s, x, m, largest=2), "largest=2"),
-        (lambda s, x, m: metrics.infidelity_gaussian(s, x, m, samples=0), "samples=0"),
-        (lambda s, x, m: metrics.sensitivity_n(s, x, m, samples=1), "samples=1"),
-        (lambda s, x, m: metrics.sensitivity_n(s, x, m, shares=(2,)), "2 is not a share"),
-        (lambda s, x, m: metrics.saco(s, x, m, groups=1), "groups=1"),
-        (lambda s, x, m: metrics.saco(s, x, m, groups=81), "groups=81"),
+        (lambda s, x, m: walk.deletion(s, x, m[:1]), "2 images came with 1 maps"),
+        (lambda s, x, m: walk.deletion(s, x[0], m), "images came with the shape"),
+        (lambda s, x, m: walk.deletion(s, x, m[0]), "maps came with the shape"),
+        (lambda s, x, m: walk.deletion(s, x[:0], m[:0]), "0 images"),
+        (lambda s, x, m: walk.deletion(lambda y, r: y, x, m), "a number an image"),
+        (lambda s, x, m: walk.pixel_flipping(s, x, m, order="first"), "order='first'"),
+        (lambda s, x, m: walk.pixel_flipping(s, x, m, region=0), "region=0"),
+        (
+            lambda s, x, m: masked_confidence.masked_confidence(s, x, m, scaling="max"),
+            "scaling='max'",
+        ),
+        (lambda s, x, m: masked_confidence.masked_confidence(s, x, m, keep=0), "keep=0"),
+        (lambda s, x, m: infidelity.infidelity_square(s, x, m, largest=2), "largest=2"),
+        (lambda s, x, m: infidelity.infidelity_gaussian(s, x, m, samples=0), "samples=0"),
+        (lambda s, x, m: sensitivity_n.sensitivity_n(s, x, m, samples=1), "samples=1"),
+        (lambda s, x, m: sensitivity_n.sensitivity_n(s, x, m, shares=(2,)), "2 is not a share"),
+        (lambda s, x, m: saco.saco(s, x, m, groups=1), "groups=1"),
+        (lambda s, x, m: saco.saco(s, x, m, groups=81), "groups=81"),
     ],
 )
 def test_errors(call: Any, message: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from seewhy.metrics import faithfulness as metrics
+from seewhy.metrics import infidelity, masked_confidence, walk
 from seewhy.metrics.imputation import impute, road
 from seewhy.scaling import unit_range
 
@@ -144,7 +144,9 @@ def test_grad_cam_removes_all_of_a_map_with_ties() -> None:
 def test_grad_cams_drop_is_not_relative(probabilities: list[Any]) -> None:
     peer = pytest.importorskip("pytorch_grad_cam.metrics.cam_mult_image", exc_type=ImportError)
     case = Case()
-    ours = metrics.masked_confidence(case.probability, case.images, case.maps, scaling="none")
+    ours = masked_confidence.masked_confidence(
+        case.probability, case.images, case.maps, scaling="none"
+    )
     drop = peer.DropInConfidence()(case.images, case.maps.numpy(), probabilities, case.model)
     increase = peer.IncreaseInConfidence()(
         case.images, case.maps.numpy(), probabilities, case.model
@@ -189,8 +191,8 @@ def test_torchcams_deletion_and_insertion(steps: int, torchcam_metrics: Any) -> 
     peer.update(case.images, CLASSES.tolist())
     step = -(-576 // steps)
     given = (case.probability, case.images, case.maps)
-    gone = metrics.deletion(*given, step=step, baseline="zero")
-    come = metrics.insertion(*given, step=step, baseline="zero")
+    gone = walk.deletion(*given, step=step, baseline="zero")
+    come = walk.insertion(*given, step=step, baseline="zero")
     theirs = peer.summary()
     for curve, name in ((gone, "deletion_auc"), (come, "insertion_auc")):
         assert len(curve.shares) == -(-576 // step) + 1
@@ -205,7 +207,9 @@ def test_torchcams_drop_and_increase(torchcam_metrics: Any) -> None:
     case = Case()
     peer = torchcam_metrics.ClassificationMetric(Extractor(case), partial(torch.softmax, dim=-1))
     peer.update(case.images, CLASSES.tolist())
-    ours = metrics.masked_confidence(case.probability, case.images, case.maps, scaling="none")
+    ours = masked_confidence.masked_confidence(
+        case.probability, case.images, case.maps, scaling="none"
+    )
     theirs = peer.summary()
     assert float(ours.drop.mean()) == pytest.approx(theirs["avg_drop"], rel=1e-4)
     assert float(ours.increase.mean()) == pytest.approx(theirs["conf_increase"])
@@ -234,6 +238,6 @@ def test_captums_infidelity(normalize: bool) -> None:
         n_perturb_samples=30,
         normalize=normalize,
     )
-    ours = metrics.infidelity_gaussian(case.logit, case.images, case.maps, samples=30)
+    ours = infidelity.infidelity_gaussian(case.logit, case.images, case.maps, samples=30)
     found = ours.scaled if normalize else ours.infidelity
     torch.testing.assert_close(found, theirs, rtol=1e-3, atol=1e-5)

@@ -494,7 +494,7 @@ def test_recurrent_and_gated_heads(make: Callable[[], nn.Module]) -> None:
 def test_a_recurrent_layer_on_cudnn_has_a_gradient_and_no_dropout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from seewhy.models import watch
+    from seewhy.models import undisturbed
 
     model = Recurrent(nn.LSTM).train()
     model.cnn.eval()
@@ -503,7 +503,7 @@ def test_a_recurrent_layer_on_cudnn_has_a_gradient_and_no_dropout(
     wanted = seewhy.attribute(model, IMAGES, 2, layer="cnn")
     assert set(states) == {(False, 0.5)}
     states.clear()
-    monkeypatch.setattr(watch, "_runs_on_cudnn", lambda module: True)
+    monkeypatch.setattr(undisturbed, "_runs_on_cudnn", lambda module: True)
     torch.testing.assert_close(seewhy.attribute(model, IMAGES, 2, layer="cnn"), wanted)
     assert set(states) == {(True, 0.0)}
     assert (model.rnn.training, model.rnn.dropout, model.cnn.training) == (True, 0.5, False)

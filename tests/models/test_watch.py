@@ -15,7 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from seewhy.errors import LayerError, ModelError
 from seewhy.layers import find_layers
-from seewhy.models.watch import Layer, Watch, trace, watch
+from seewhy.models.trace import trace
+from seewhy.models.watch import Layer, Watch, watch
 
 
 def test_a_call_that_fails_and_is_caught_does_not_shift_those_behind_it() -> None:

@@ -21,6 +21,7 @@ from seewhy.cli import (
     methods,
     models,
 )
+from seewhy.cli.groups import grouped
 from seewhy.cli.memory import keep_freed_memory
 from seewhy.cli.terminal import say_error
 from seewhy.errors import SeewhyError
@@ -64,7 +65,7 @@ def seewhy(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", is_eager=True, callback=_print_version, help="Print it and leave."
+            "--version", is_eager=True, callback=_print_version, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:
@@ -72,13 +73,13 @@ def seewhy(
 
 
 app.command("demo")(demo.demo)
-app.command("explain")(explain.explain)
-app.command("compare")(compare.compare)
-app.command("features")(features.features)
-app.command("concepts")(concepts.concepts)
-app.command("label")(label.label)
-app.command("evaluate")(evaluate.evaluate)
-app.command("layers")(layers.layers)
+app.command("explain")(grouped(explain.explain))
+app.command("compare")(grouped(compare.compare))
+app.command("features")(grouped(features.features))
+app.command("concepts")(grouped(concepts.concepts))
+app.command("label")(grouped(label.label))
+app.command("evaluate")(grouped(evaluate.evaluate))
+app.command("layers")(grouped(layers.layers))
 app.command("methods")(methods.methods)
 app.command("models")(models.models)
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from seewhy.cli import options
+from seewhy.cli import options, parsing
 from seewhy.cli.file_names import slug
-from seewhy.cli.loading import load
+from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import (
     probability_in_words,
     progress,
@@ -41,18 +41,10 @@ def compare(
     settings: options.MethodOptions = None,
     output: options.Output = None,
     same_scale: options.SameScale = False,
-    precision: options.Precision = "float32",
-    compiled: options.Compiled = False,
+    speed: options.SpeedOptions = options.SpeedOptions(),
     colormap: options.Colormap = None,
     opacity: options.Opacity = 0.5,
-    arch: options.Architecture = None,
-    num_classes: options.ClassCount = None,
-    size: options.Size = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    labels: options.Labels = None,
-    trust_pickle: options.TrustPickle = False,
-    device: options.Device = "cpu",
+    loading: ModelOptions = ModelOptions(),
 ) -> None:
     """Compare methods, layers, classes or models on one picture, in one grid.
 
@@ -62,29 +54,22 @@ def compare(
 
     Example: seewhy compare cat.jpg --method grad-cam,layer-cam,eigen-cam --target top3
     """
-    methods = options.known_methods(method)
-    method_options = options.method_options(settings, methods)
-    options.check_colormap(colormap)
+    methods = parsing.known_methods(method)
+    method_options = parsing.method_options(settings, methods)
+    parsing.check_colormap(colormap)
     path = out or Path("seewhy-out") / f"{slug(Path(image).stem)}-comparison.png"
     if path.suffix != ".png":
         raise ImageError(f"--out '{path}' does not end in .png, and a comparison is saved as one")
     specs = list(dict.fromkeys(model or ["demo"]))
-    loaded = [
-        load(
-            spec, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std,
-            labels=labels, trust_pickle=trust_pickle, device=device,
-        )
-        for spec in specs
-    ]  # fmt: skip
-    layers = options.split(layer)
+    loaded = [loading.load(spec) for spec in specs]
+    layers = parsing.split(layer)
     with progress("comparing"):
         from seewhy.comparison import compare as side_by_side
-        from seewhy.models.many_runs import Speed
 
         try:
             comparison = side_by_side(
-                loaded, image, options.several(target), method=methods, layer=layers or None,
-                output=output, speed=Speed(precision, compiled), **method_options,
+                loaded, image, parsing.several(target), method=methods, layer=layers or None,
+                output=output, speed=speed.speed(), **method_options,
             )  # fmt: skip
         except ImageError as error:
             say_error(str(error))

@@ -9,7 +9,7 @@ import typer
 
 from seewhy.cli import options
 from seewhy.cli.file_names import slug
-from seewhy.cli.loading import load
+from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import progress, say, say_error, say_warnings, show_table
 from seewhy.errors import ImageError
@@ -54,14 +54,7 @@ def concepts(
             show_default="up to three",
         ),
     ] = None,
-    arch: options.Architecture = None,
-    num_classes: options.ClassCount = None,
-    size: options.Size = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    labels: options.Labels = None,
-    trust_pickle: options.TrustPickle = False,
-    device: options.Device = "cpu",
+    loading: ModelOptions = ModelOptions(),
 ) -> None:
     """Find the concepts that a layer holds in some pictures, and the classes they speak for.
 
@@ -78,10 +71,7 @@ def concepts(
         for miss in misses:
             say_error(miss)
         raise typer.Exit(1)
-    loaded = load(
-        model, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, labels=labels,
-        trust_pickle=trust_pickle, device=device,
-    )  # fmt: skip
+    loaded = loading.load(model)
     with progress("finding concepts"):
         from seewhy.concepts import find_concepts
         from seewhy.render.concepts import legend

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from seewhy.cli.loading import load
+from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import (
     probability_in_words,
     progress,
@@ -28,10 +28,7 @@ def demo(
     ] = Path("seewhy-out/demo"),
 ) -> None:
     """Explain the photographs that come with seewhy, offline: a first look, in seconds."""
-    loaded = load(
-        "demo", arch=None, num_classes=None, size=None, mean=None, std=None, labels=None,
-        trust_pickle=False, device="cpu",
-    )  # fmt: skip
+    loaded = ModelOptions().load("demo")
 
     from seewhy.comparison import compare
     from seewhy.explainer import Explainer

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from seewhy.cli import options
-from seewhy.cli.loading import load
+from seewhy.cli import options, parsing
+from seewhy.cli.completion import complete_metrics
+from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import progress, say, say_error, say_json, show_table
 from seewhy.errors import DataError
+from seewhy.metrics import METRICS
 
 if TYPE_CHECKING:
     from seewhy.evaluation import Evaluation
@@ -49,9 +51,9 @@ def evaluate(
         typer.Option(
             "--metrics",
             metavar="NAME,...",
-            help=f"One or several of {', '.join(options.METRIC_NAMES)}.",
+            help=f"One or several of {', '.join(METRICS)}.",
             show_default="what the data allows and is quick",
-            autocompletion=options.complete_metrics,
+            autocompletion=complete_metrics,
         ),
     ] = None,
     settings: Annotated[
@@ -155,14 +157,7 @@ def evaluate(
     ] = False,
     output: options.Output = None,
     batch_size: options.BatchSize = 8,
-    arch: options.Architecture = None,
-    num_classes: options.ClassCount = None,
-    size: options.Size = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    labels: options.Labels = None,
-    trust_pickle: options.TrustPickle = False,
-    device: options.Device = "cpu",
+    loading: ModelOptions = ModelOptions(),
 ) -> None:
     """Measure how true maps are: faithful, well placed, stable, and dependent on the model.
 
@@ -171,29 +166,25 @@ def evaluate(
 
     Example: seewhy evaluate --data val/annotations.json --method grad-cam,layer-cam --limit 100
     """
-    methods = options.known_methods(method)
-    names = options.known_metrics(metrics)
-    given = options.split(settings)
-    of_methods = options.method_options([one for one in given if not _of_metric(one)], methods)
+    methods = parsing.known_methods(method)
+    names = parsing.known_metrics(metrics)
+    given = parsing.split(settings)
+    of_methods = parsing.method_options([one for one in given if not _of_metric(one)], methods)
     if out.exists() and not out.is_dir():
         raise DataError(f"--out '{out}' is a file; a folder is wanted")
 
     from seewhy.dataset import read_dataset, read_mapping
     from seewhy.evaluation.running import default_metrics
     from seewhy.evaluation.running import evaluate as evaluated
-    from seewhy.metrics.table import METRICS
 
     with progress(f"reading {data}"):
         dataset = read_dataset(data, images=images, split=split)
     if only:
-        dataset = dataset.only(options.split(only))
+        dataset = dataset.only(parsing.split(only))
     names = names or default_metrics(dataset)
-    of_metrics = options.metric_options([one for one in given if _of_metric(one)], names)
+    of_metrics = parsing.metric_options([one for one in given if _of_metric(one)], names)
     mapping = read_mapping(classes) if classes else None
-    loaded = load(
-        model, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, labels=labels,
-        trust_pickle=trust_pickle, device=device,
-    )  # fmt: skip
+    loaded = loading.load(model)
 
     def on_error(name: str, reason: str) -> None:
         say_error(reason if name in reason else f"{name}: {reason}")

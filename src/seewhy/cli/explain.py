@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seewhy.cli import options
+from seewhy.cli import options, parsing
+from seewhy.cli.completion import complete_save_as
 from seewhy.cli.file_names import FileNames
-from seewhy.cli.loading import load
+from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import (
     probability_in_words,
@@ -102,7 +103,7 @@ def explain(
             "--save-as",
             metavar="KIND,...",
             help="png (a figure), npz, json (both hold everything: seewhy.load_explanation).",
-            autocompletion=options.complete_save_as,
+            autocompletion=complete_save_as,
         ),
     ] = "png",
     overlay_only: Annotated[
@@ -120,18 +121,10 @@ def explain(
     settings: options.MethodOptions = None,
     output: options.Output = None,
     batch_size: options.BatchSize = 8,
-    precision: options.Precision = "float32",
-    compiled: options.Compiled = False,
+    speed: options.SpeedOptions = options.SpeedOptions(),
     colormap: options.Colormap = None,
     opacity: options.Opacity = 0.5,
-    arch: options.Architecture = None,
-    num_classes: options.ClassCount = None,
-    size: options.Size = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    labels: options.Labels = None,
-    trust_pickle: options.TrustPickle = False,
-    device: options.Device = "cpu",
+    loading: ModelOptions = ModelOptions(),
 ) -> None:
     """Show where the model saw what speaks for a class, for one picture or thousands.
 
@@ -139,10 +132,10 @@ def explain(
 
     Example: seewhy explain cats/ --target tabby --target lynx --method grad-cam,layer-cam
     """
-    methods = options.known_methods(method)
-    method_options = options.method_options(settings, methods)
-    kinds = options.file_kinds(save_as)
-    options.check_colormap(colormap)
+    methods = parsing.known_methods(method)
+    method_options = parsing.method_options(settings, methods)
+    kinds = parsing.file_kinds(save_as)
+    parsing.check_colormap(colormap)
     if out.exists() and not out.is_dir():
         raise ImageError(f"--out '{out}' is a file; a folder is wanted")
     pictures, misses = find_pictures(images, leave_out=out)
@@ -153,23 +146,19 @@ def explain(
             say_error(f"there is no file '{picture}'")
         raise ImageError("no picture was found; give files, folders or patterns that exist")
 
-    loaded = load(
-        model, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, labels=labels,
-        trust_pickle=trust_pickle, device=device,
-    )  # fmt: skip
+    loaded = loading.load(model)
 
     from seewhy.explainer import Explainer
     from seewhy.layers import find_layers
-    from seewhy.models.many_runs import Speed
     from seewhy.targets import parse_target
 
-    targets = options.several(target)
+    targets = parsing.several(target)
     parse_target(targets, loaded.labels)  # a class that is not there is not there for any picture
-    layers = options.split(layer) or None
+    layers = parsing.split(layer) or None
     named = find_layers(loaded.module, layers) if layers else []
     explainer = Explainer(
         loaded, method=methods, layer=layers, fuse=fuse.value if fuse else None, output=output,
-        batch_size=batch_size, speed=Speed(precision, compiled), **method_options,
+        batch_size=batch_size, speed=speed.speed(), **method_options,
     )  # fmt: skip
 
     names = FileNames(out, pictures)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from seewhy.cli import options
+from seewhy.cli import options, parsing
 from seewhy.cli.file_names import slug
-from seewhy.cli.loading import load
+from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import progress, say, say_error, score_in_words, show_table
 from seewhy.errors import ImageError
 
@@ -56,14 +56,7 @@ def features(
     ] = 16,
     same_scale: options.SameScale = False,
     colormap: options.Colormap = None,
-    arch: options.Architecture = None,
-    num_classes: options.ClassCount = None,
-    size: options.Size = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    labels: options.Labels = None,
-    trust_pickle: options.TrustPickle = False,
-    device: options.Device = "cpu",
+    loading: ModelOptions = ModelOptions(),
 ) -> None:
     """Draw every channel of a layer over the picture.
 
@@ -71,13 +64,10 @@ def features(
 
     Example: seewhy features cat.jpg --sort contribution --target tabby --top 32
     """
-    options.check_colormap(colormap)
+    parsing.check_colormap(colormap)
     if out is not None and out.suffix not in _ENDINGS:
         raise ImageError(f"--out '{out}' ends in neither .png nor .jpg, as feature maps are saved")
-    loaded = load(
-        model, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, labels=labels,
-        trust_pickle=trust_pickle, device=device,
-    )  # fmt: skip
+    loaded = loading.load(model)
     with progress("drawing"):
         from seewhy.features import feature_maps
 

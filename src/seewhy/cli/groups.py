@@ -1,4 +1,4 @@
-"""Options that go together are written once, as a dataclass, and taken by a command as one value."""
+"""Options that go together are written once, as a dataclass; a command takes them as one value."""
 
 from __future__ import annotations
 

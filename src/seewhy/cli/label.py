@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seewhy.cli import options
+from seewhy.cli import options, parsing
+from seewhy.cli.completion import complete_methods
 from seewhy.cli.explain import explained
-from seewhy.cli.loading import load
+from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import progress, say, say_error, say_warnings, show_table
 from seewhy.errors import ImageError, LayerError, MethodError
@@ -66,7 +67,7 @@ def label(
             "--method",
             metavar="NAME",
             help="See: seewhy methods.",
-            autocompletion=options.complete_methods,
+            autocompletion=complete_methods,
         ),
     ] = "grad-cam",
     layer: options.Layer = None,
@@ -98,14 +99,7 @@ def label(
     settings: options.MethodOptions = None,
     output: options.Output = None,
     batch_size: options.BatchSize = 8,
-    arch: options.Architecture = None,
-    num_classes: options.ClassCount = None,
-    size: options.Size = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    labels: options.Labels = None,
-    trust_pickle: options.TrustPickle = False,
-    device: options.Device = "cpu",
+    loading: ModelOptions = ModelOptions(),
 ) -> None:
     """Turn maps into boxes and masks to train on, as a data set that training code reads.
 
@@ -113,10 +107,10 @@ def label(
 
     Example: seewhy label photos/ --class-from-folder --format yolo --out pseudo/
     """
-    methods = options.known_methods([method])
+    methods = parsing.known_methods([method])
     if len(methods) > 1:
         raise MethodError(f"{len(methods)} methods were given; labels are made by one.")
-    method_options = options.method_options(settings, methods)
+    method_options = parsing.method_options(settings, methods)
     if not 0 <= threshold < 1:
         raise MethodError(
             f"--threshold {threshold} was given; a share from 0 to below 1 is wanted, such as 0.15."
@@ -136,10 +130,7 @@ def label(
     if not pictures:
         raise typer.Exit(1)
 
-    loaded = load(
-        model, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, labels=labels,
-        trust_pickle=trust_pickle, device=device,
-    )  # fmt: skip
+    loaded = loading.load(model)
 
     from seewhy.explainer import Explainer
     from seewhy.labels import find_objects, write_labels
@@ -151,7 +142,7 @@ def label(
         raise LayerError(
             f"--layer '{layer}' names {len(found_layers)} layers; labels are made from one."
         )
-    targets: Any = options.several(target)
+    targets: Any = parsing.several(target)
     if class_from_folder:
         targets = [f"class:{Path(picture).resolve().parent.name}" for picture in pictures]
     for one in dict.fromkeys(targets) if class_from_folder else [targets]:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from seewhy.cli import options
-from seewhy.cli.loading import load
+from seewhy.cli.completion import complete_model
+from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import progress, say, say_json, show_table
 from seewhy.errors import LayerError
 
@@ -20,24 +20,14 @@ def layers(
             metavar="MODEL",
             help="demo, torchvision/resnet50, timm/NAME, package.module:factory, or a file of "
             "weights with --arch.",
-            autocompletion=options.complete_model,
+            autocompletion=complete_model,
         ),
     ] = "demo",
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON object.")] = False,
-    arch: options.Architecture = None,
-    num_classes: options.ClassCount = None,
-    size: options.Size = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    labels: options.Labels = None,
-    trust_pickle: options.TrustPickle = False,
-    device: options.Device = "cpu",
+    loading: ModelOptions = ModelOptions(),
 ) -> None:
     """List a model's layers that give a map, and mark the one that is taken without --layer."""
-    loaded = load(
-        model, arch=arch, num_classes=num_classes, size=size, mean=mean, std=std, labels=labels,
-        trust_pickle=trust_pickle, device=device,
-    )  # fmt: skip
+    loaded = loading.load(model)
     with progress("running the model once", stdout_is_data=as_json):
         import torch
 

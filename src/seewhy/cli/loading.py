@@ -84,8 +84,8 @@ class ModelOptions:
         typer.Option(
             "--trust-pickle",
             metavar="",
-            help="Load a whole model (pickled, .pt2, TorchScript). It runs code from the file: only if "
-            "you trust it.",
+            help="Load a whole model (pickled, .pt2, TorchScript). It runs code from the file: "
+            "only if you trust it.",
             rich_help_panel=_LOADING,
         ),
     ] = False

@@ -210,5 +210,3 @@ SameScale = Annotated[
         rich_help_panel=_DRAWING,
     ),
 ]
-
-

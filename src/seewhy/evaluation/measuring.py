@@ -16,8 +16,9 @@ from seewhy.attribution import run
 from seewhy.evaluation.cases import Case
 from seewhy.images import place
 from seewhy.methods.method import MethodLike
+from seewhy.metrics import METRICS
 from seewhy.metrics.localisation import centre_gaussian, centre_point
-from seewhy.metrics.table import METRICS, PLACED, Metric
+from seewhy.metrics.metric import PLACED, Metric
 from seewhy.models.bound import to_model
 from seewhy.models.many_runs import EXACT, many_runs
 from seewhy.models.outputs import OutputSelector, find_logits

@@ -38,8 +38,9 @@ from seewhy.images import Preprocess
 from seewhy.layers import find_layers
 from seewhy.methods import method_of
 from seewhy.methods.method import Method, MethodLike
+from seewhy.metrics import METRICS, find_metric
+from seewhy.metrics.metric import PLACED
 from seewhy.metrics.resizing import to_size
-from seewhy.metrics.table import METRICS, PLACED, find_metric
 from seewhy.models.bound import to_model
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector
@@ -87,7 +88,7 @@ def evaluate(
         model: what `load_model` gave, or any module.
         data: what `seewhy.dataset.read_dataset` gave.
         methods: names or functions; differences are taken to the first.
-        metrics: names in `seewhy.metrics.table.METRICS`; None: what `default_metrics` says.
+        metrics: names in `seewhy.metrics.METRICS`; None: what `default_metrics` says.
         target: `"label"`: the class of each label; `"predicted"`: the model's first.
         only_correct: leave out pictures whose predicted class is none of its labels'.
         mapping: from labels of the data to classes, see `seewhy.dataset.map_classes`.

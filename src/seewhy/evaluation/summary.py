@@ -15,9 +15,9 @@ import numpy as np
 
 from seewhy.dataset.results import Row
 from seewhy.evaluation.cases import SEVERAL_CLASSES, SUBSETS
+from seewhy.metrics import METRICS
 from seewhy.metrics.accumulate import Estimate, PerImage, Statistic
 from seewhy.metrics.localisation import box_accuracy_curve, box_hits, choose_thresholds
-from seewhy.metrics.table import METRICS
 
 FORMAT = "seewhy evaluation 1"
 ALL = "all"

@@ -13,7 +13,7 @@ from seewhy.errors import MethodError
 from seewhy.evidence.agreement import is_half, near
 from seewhy.evidence.table import of_batch
 from seewhy.models.attention import Attended, AttentionPath, attend, find_attention
-from seewhy.models.watch import at_least_float32
+from seewhy.precision import at_least_float32
 
 if TYPE_CHECKING:
     from seewhy.evidence.run import Evidence

@@ -22,8 +22,9 @@ from seewhy.evidence.table import Row, of_image
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import EXACT, many_runs
 from seewhy.models.rerun import Rerun, in_chunks, rerunning
-from seewhy.models.watch import at_least_float32, undisturbed
+from seewhy.models.undisturbed import undisturbed
 from seewhy.models.without_channels import WithoutChannels
+from seewhy.precision import at_least_float32
 from seewhy.targets import Counterfactual, Finer, Target, of_probability
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 
 from seewhy.evidence.table import TABLE
 from seewhy.models.bound import Bound
-from seewhy.models.watch import modules_of
+from seewhy.models.modules import modules_of
 
 DECLARED = "lacking_evidence"
 """The attribute of a module that stands in for another framework's model: a mapping from rows of

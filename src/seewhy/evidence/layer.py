@@ -12,7 +12,8 @@ from torch.nn.functional import linear
 from seewhy.errors import MethodError
 from seewhy.evidence.agreement import near
 from seewhy.evidence.table import of_batch
-from seewhy.models.watch import Watch, at_least_float32
+from seewhy.models.watch import Watch
+from seewhy.precision import at_least_float32
 
 if TYPE_CHECKING:
     from seewhy.evidence.changes import OneImage

@@ -16,13 +16,9 @@ from seewhy.evidence.table import Need, of_batch
 from seewhy.models.bias_gradients import BiasGradients
 from seewhy.models.bound import Bound
 from seewhy.models.relu_rules import ReluRule, Rule
-from seewhy.models.watch import (
-    CUTS,
-    WITHOUT_GRADIENT,
-    at_least_float32,
-    has_gradient,
-    undisturbed,
-)
+from seewhy.models.undisturbed import undisturbed
+from seewhy.models.watch import CUTS, WITHOUT_GRADIENT, has_gradient
+from seewhy.precision import at_least_float32
 
 if TYPE_CHECKING:
     from seewhy.evidence.changes import OneImage

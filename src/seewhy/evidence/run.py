@@ -15,7 +15,8 @@ from seewhy.evidence.table import Row
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import ChannelsLast, Speed
 from seewhy.models.rerun import Rerun
-from seewhy.models.watch import Layer, Watch, at_least_float32
+from seewhy.models.watch import Layer, Watch
+from seewhy.precision import at_least_float32
 from seewhy.targets import Resolved, resolve
 
 _T = TypeVar("_T")

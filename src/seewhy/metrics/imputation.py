@@ -1,6 +1,6 @@
 """ROAD, and the noisy linear imputation that it removes pixels with.
 
-Conventions are those of `faithfulness`.
+The conventions are those of `scoring`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from seewhy.errors import MetricError
-from seewhy.metrics.faithfulness import (
+from seewhy.metrics.metric import Curve, Metric
+from seewhy.metrics.scoring import (
     AT_ONCE,
     Score,
     nan_where_not,
@@ -66,7 +67,7 @@ def road(
     which leaves nothing to impute from. Here the number removed is always the share's, rounded.
 
     Args:
-        score, images, maps, seed, at_once: see `faithfulness`.
+        score, images, maps, seed, at_once: see `scoring`.
         shares: of the pixels removed.
         noise: standard deviation of what is added to imputed pixels. 0.01 is the authors' code's
             and grad-cam's; the paper says 0.1.
@@ -301,3 +302,23 @@ def _inner(one: Tensor, other: Tensor) -> Tensor:
 
 def _not_zero(values: Tensor) -> Tensor:
     return torch.where(values == 0, 1, values)
+
+
+ROAD = Metric(
+    title="ROAD",
+    better="higher",
+    says=(
+        "half of how much more is left without the least relevant pixels than without the most "
+        "relevant, both imputed so that the hole does not show"
+    ),
+    source="Rong 2022",
+    needs="score",
+    function=road,
+    value=lambda result: result.combined,
+    curve=Curve(
+        lambda result: (result.shares, (result.least - result.most) / 2),
+        "share of the pixels removed",
+        "(least − most) / 2",
+    ),
+    baselines=("random map",),
+)

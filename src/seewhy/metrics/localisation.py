@@ -7,8 +7,8 @@ are (x0, y0, x1, y1) with exclusive ends, or objects with such fields; several b
 instances. A measure that is not defined is NaN: no object, or a map that says nothing.
 
 Photographs have their subject in the middle. `centre_point`, `centre_gaussian` and
-`whole_image_box` score well for that alone, and belong beside every figure; `centre_misses` and
-`covers_little` find the images on which they do not.
+a map of ones (the whole image) score well for that alone, and belong beside every figure;
+`centre_misses` and `covers_little` find the images on which they do not.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from seewhy.boxes import boxes as boxes_of
 from seewhy.boxes import mask as mask_of
 from seewhy.boxes import sweep
 from seewhy.errors import MetricError
+from seewhy.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -316,15 +317,6 @@ def pixel_average_precision(histogram: np.ndarray) -> np.ndarray:
     return np.where(whole > 0, area / np.where(whole > 0, whole, 1), np.nan)
 
 
-def mask_overlaps(histogram: np.ndarray) -> np.ndarray:
-    """IoU of the pixels at or above each bin's lower edge: (bins,). NaN without an object."""
-    true, false = np.asarray(histogram, np.float64)[:, ::-1].cumsum(1)
-    if not true[-1]:
-        return np.full(len(true), np.nan)
-    overlaps: np.ndarray = (true / (true[-1] + false))[::-1]
-    return overlaps
-
-
 # The grid pointing game (Rao, Böhle and Schiele 2022).
 
 
@@ -426,12 +418,6 @@ def centre_gaussian(size: tuple[int, int], *, sigma: float = 0.25) -> np.ndarray
     )
     bell: np.ndarray = (down[:, None] * across).astype(np.float32)
     return bell
-
-
-def whole_image_box(size: tuple[int, int]) -> np.ndarray:
-    """The box around everything (1, 4), for `box_iou`."""
-    height, width = size
-    return np.array([[0.0, 0.0, width, height]])
 
 
 def centre_misses(regions: Any, *, tolerance: float = 0.0) -> np.ndarray:
@@ -561,3 +547,125 @@ def _scaled(values: np.ndarray, scaling: str) -> np.ndarray:
     least = np.where(varies, least, 0)
     scaled = (values - least) / np.where(varies, most - least, 1)
     return np.where(finite & varies, scaled, 0)
+
+
+# What they are called, and their protocols.
+
+
+def _average_precision(sums: np.ndarray) -> np.ndarray:
+    return pixel_average_precision(sums.reshape(len(sums), 2, -1))
+
+
+_CENTRED = ("whole image", "centre Gaussian")
+
+POINTING = Metric(
+    title="pointing game",
+    better="higher",
+    says=(
+        "how often the map's maximum lies on the object, or within the tolerance (pixels of a "
+        "picture whose shorter side is 224)"
+    ),
+    source="Zhang 2018",
+    needs="region",
+    function=pointing_game,
+    pixels=("tolerance",),
+    baselines=("centre point", "whole image"),
+)
+
+ENERGY = Metric(
+    title="energy on the object",
+    better="higher",
+    says="the share of the map's positive values that lies on the object",
+    source="Wang 2020 (Score-CAM)",
+    needs="region",
+    function=energy_pointing,
+    baselines=_CENTRED,
+)
+
+BOX_IOU = Metric(
+    title="box IoU",
+    better="higher",
+    says="the overlap of the map's box with the true one it fits best",
+    source="Zhou 2016 (CAM)",
+    needs="boxes",
+    function=box_overlap,
+    baselines=_CENTRED,
+)
+
+BOX_ACCURACY = Metric(
+    title="box accuracy",
+    better="higher",
+    says="how often the map's box reaches the IoU with a true one",
+    source="Zhou 2016 (CAM), Selvaraju 2017 (Grad-CAM)",
+    needs="boxes",
+    function=box_accuracy,
+    baselines=_CENTRED,
+)
+
+MAX_BOX_ACCURACY = Metric(
+    title="MaxBoxAcc",
+    better="higher",
+    says=(
+        "how often the map's box reaches IoU 0.5, at the threshold that does best on other images: "
+        "each half of the images takes the other's"
+    ),
+    source="Choe 2020",
+    needs="boxes",
+    function=box_overlaps,
+    changed={"largest": True, "thresholds": tuple(round(i / 100, 2) for i in range(100))},
+    baselines=_CENTRED,
+    ious=(0.5,),
+)
+
+MAX_BOX_ACCURACY_V2 = Metric(
+    title="MaxBoxAccV2",
+    better="higher",
+    says=(
+        "the mean for IoUs of 0.3, 0.5 and 0.7 of how often any of the map's boxes reaches it, at "
+        "the thresholds that do best on other images: each half takes the other's"
+    ),
+    source="Choe 2022",
+    needs="boxes",
+    function=box_overlaps,
+    changed={"largest": False, "thresholds": tuple(round(i / 100, 2) for i in range(100))},
+    baselines=_CENTRED,
+    ious=(0.3, 0.5, 0.7),
+)
+
+MASK_IOU = Metric(
+    title="mask IoU",
+    better="higher",
+    says="the overlap of the pixels above the threshold with the object's",
+    source="Zhou 2016 (CAM), Choe 2020",
+    needs="mask",
+    function=mask_overlap,
+    baselines=_CENTRED,
+)
+
+PXAP = Metric(
+    title="PxAP",
+    better="higher",
+    says=(
+        "the area under precision over recall of the pixels of all pictures, each picture's as many"
+    ),
+    source="Choe 2020",
+    needs="mask",
+    function=pixel_histogram,
+    value=pixel_average_precision,
+    changed={"interval": 0.01},
+    baselines=_CENTRED,
+    pooled=_average_precision,
+)
+
+GRID_POINTING = Metric(
+    title="grid pointing",
+    better="higher",
+    says=(
+        "the share of the map's positive values that lies in its own class's cell, of four "
+        "pictures of different classes laid side by side at twice the input's size"
+    ),
+    source="Rao 2022",
+    needs="collage",
+    function=grid_pointing,
+    baselines=("whole image",),
+)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seewhy.errors import MetricError
+from seewhy.metrics.metric import Metric
 from seewhy.metrics.similarity import spearman
 
 Explain = Callable[[Tensor, Tensor], Tensor]
@@ -99,3 +100,22 @@ def _explained(explain: Explain, images: Tensor, at_once: int) -> Tensor:
 
 def _nan_for_zero(values: Tensor) -> Tensor:
     return torch.where(values == 0, torch.nan, values)
+
+
+MAX_SENSITIVITY = Metric(
+    title="max-sensitivity",
+    better="lower",
+    says="the largest relative change of the map when the pixels change a little",
+    source="Yeh 2019",
+    needs="explain",
+    function=max_sensitivity,
+)
+
+SEED_AGREEMENT = Metric(
+    title="agreement of seeds",
+    better="higher",
+    says="the rank correlation of the maps that different seeds give",
+    source="seewhy",
+    needs="seeds",
+    function=seed_agreement,
+)

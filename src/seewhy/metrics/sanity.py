@@ -14,11 +14,14 @@ import copy
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from seewhy.errors import MetricError
+from seewhy.metrics.metric import Curve, Metric
 from seewhy.metrics.resizing import to_size
 from seewhy.metrics.similarity import spearman, ssim
 
@@ -273,3 +276,53 @@ def _draw_like(parameter: Tensor) -> None:
     if parameter.numel() == 1:  # which has no spread of its own
         mean, spread = 0.0, abs(mean)
     parameter.normal_(mean, spread)
+
+
+def _upper(result: Likeness) -> Any:
+    return result.absolute[:, 0]
+
+
+def _stages(result: Likeness) -> tuple[Any, Any]:
+    count = len(result.steps)
+    return np.arange(1, count + 1) / count, result.absolute
+
+
+SANITY_CASCADING = Metric(
+    title="cascading randomisation",
+    better="lower",
+    says=(
+        "how alike the map still is, by rank and without signs, when the upper layers are drawn "
+        "anew, the first of the stages: the scores are random then, and so should the map be; the "
+        "curve goes on to the lowest layer"
+    ),
+    source="Adebayo 2018",
+    needs="model",
+    function=cascading_randomisation,
+    value=_upper,
+    curve=Curve(_stages, "share of the layers drawn anew", "rank correlation"),
+    changed={"stages": 5},
+    passes_below=0.5,
+)
+
+SANITY_INDEPENDENT = Metric(
+    title="independent randomisation",
+    better="lower",
+    says="how alike the map still is on average when one layer's weights are drawn anew",
+    source="Adebayo 2018",
+    needs="model",
+    function=independent_randomisation,
+    value=lambda result: result.absolute.mean(1),
+    curve=Curve(_stages, "place of the layer, from the top", "rank correlation"),
+    changed={"stages": 5},
+)
+
+SANITY_CLASS = Metric(
+    title="another class's map",
+    better="lower",
+    says="how alike, by rank, the map is to that of another class drawn at random",
+    source="after Adebayo 2018",
+    needs="classes",
+    function=target_randomisation,
+    value=lambda result: result.spearman.mean(1),
+    passes_below=0.5,
+)

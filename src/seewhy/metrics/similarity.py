@@ -20,7 +20,7 @@ from seewhy.errors import MetricError
 def pearson(maps: Tensor, others: Tensor) -> Tensor:
     """The correlation of the pixels' values, from −1 to 1; scale and shift do not matter."""
     _check(maps, others)
-    return _correlation(maps.flatten(1).double(), others.flatten(1).double())
+    return correlation(maps.flatten(1), others.flatten(1))
 
 
 def spearman(maps: Tensor, others: Tensor, *, absolute: bool = False) -> Tensor:
@@ -36,7 +36,7 @@ def spearman(maps: Tensor, others: Tensor, *, absolute: bool = False) -> Tensor:
     if absolute:
         maps, others = maps.abs(), others.abs()
     one, other = maps.flatten(1).double(), others.flatten(1).double()
-    found = _correlation(ranks(one), ranks(other))
+    found = correlation(ranks(one), ranks(other))
     broken = one.isnan().any(1) | other.isnan().any(1)  # which would have a rank like any number
     return torch.where(broken, torch.nan, found)
 
@@ -108,17 +108,19 @@ def ssim(
     return torch.where(constant, torch.nan, found)
 
 
-def _correlation(one: Tensor, other: Tensor) -> Tensor:
+def correlation(one: Tensor, other: Tensor) -> Tensor:
+    """Pearson's correlation along the last axis, float64; NaN where either is constant."""
+    one, other = one.double(), other.double()
     constant = _constant(one) | _constant(other)
-    one, other = one - one.mean(1, keepdim=True), other - other.mean(1, keepdim=True)
+    one, other = one - one.mean(-1, keepdim=True), other - other.mean(-1, keepdim=True)
     # First by the largest value: the squares of a vanishing gradient would be 0.
-    one, other = (rows / rows.abs().amax(1, keepdim=True) for rows in (one, other))
-    one, other = (rows / rows.norm(dim=1, keepdim=True) for rows in (one, other))
-    return torch.where(constant, torch.nan, (one * other).sum(1).clamp(-1, 1))
+    one, other = (rows / rows.abs().amax(-1, keepdim=True) for rows in (one, other))
+    one, other = (rows / rows.norm(dim=-1, keepdim=True) for rows in (one, other))
+    return torch.where(constant, torch.nan, (one * other).sum(-1).clamp(-1, 1))
 
 
 def _constant(rows: Tensor) -> Tensor:
-    return rows.amax(1) == rows.amin(1)
+    return rows.amax(-1) == rows.amin(-1)
 
 
 def _to_largest(maps: Tensor, absolute: bool) -> Tensor:

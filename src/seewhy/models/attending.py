@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from seewhy.models.watch import at_least_float32
+from seewhy.precision import at_least_float32
 
 See = Callable[[Tensor, torch.Size], None]
 """Shown the probabilities of an attention, and their shape `(..., heads, queries, keys)`."""

@@ -21,16 +21,11 @@ from torch import Tensor, nn
 from seewhy.errors import MethodError
 from seewhy.models.attending import Attending
 from seewhy.models.grid import Grid, find_grid
+from seewhy.models.modules import modules_of
 from seewhy.models.outputs import replace_tensor, tensors_in
-from seewhy.models.watch import (
-    CUTS,
-    WITHOUT_GRADIENT,
-    at_least_float32,
-    has_gradient,
-    hooked,
-    modules_of,
-    undisturbed,
-)
+from seewhy.models.undisturbed import hooked, undisturbed
+from seewhy.models.watch import CUTS, WITHOUT_GRADIENT, has_gradient
+from seewhy.precision import at_least_float32
 
 INSTEAD = "take grad-cam, which looks at a layer and needs no attention."
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from seewhy.models.watch import at_least_float32
+from seewhy.precision import at_least_float32
 
 
 class BiasGradients(TorchFunctionMode):

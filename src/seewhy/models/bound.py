@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from seewhy.errors import ModelError
 from seewhy.models.exported import made_for
+from seewhy.models.modules import modules_of, unwrap
 from seewhy.models.outputs import OutputSelector, find_logits, replace_tensor, tensors_in
-from seewhy.models.watch import modules_of, unwrap
 
 COLOURS = (1, 3, 4)
 """Channels that a picture may have, where it is open which axis they are."""

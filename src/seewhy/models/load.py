@@ -26,7 +26,7 @@ from seewhy.models.checkpoint import (
 from seewhy.models.demo import PARAMETERS, demo, demo_cat_dog
 from seewhy.models.exported import made_for
 from seewhy.models.factory import call_factory, is_factory, working_folder_importable
-from seewhy.models.watch import unwrap
+from seewhy.models.modules import unwrap
 from seewhy.models.zoo import (
     Built,
     assumed_preprocess,

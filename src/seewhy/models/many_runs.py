@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from seewhy.errors import MethodError
 from seewhy.models.bound import Bound
 from seewhy.models.rerun import is_out_of_memory
-from seewhy.models.watch import undisturbed
+from seewhy.models.undisturbed import undisturbed
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -30,6 +30,11 @@ def tensors_in(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
         yield from tensors_in(part, f"{path}.{key}" if path else str(key))
 
 
+def has_numbers(tensor: Tensor) -> bool:
+    """Whether the tensor holds floating-point numbers, or integers that stand for such."""
+    return tensor.is_floating_point() or tensor.is_quantized
+
+
 def replace_tensor(value: Any, path: str, tensor: Tensor) -> Any:
     """A copy of the nested `value` with another tensor at `path`; the rest is shared."""
     if not path:

@@ -12,14 +12,10 @@ from torch import Tensor, nn
 
 from seewhy.models.bound import Bound
 from seewhy.models.grid import Grid, find_grid
-from seewhy.models.watch import (
-    Call,
-    Layer,
-    modules_of,
-    replacing,
-    undisturbed,
-    unwrap,
-)
+from seewhy.models.modules import modules_of, unwrap
+from seewhy.models.trace import Call
+from seewhy.models.undisturbed import undisturbed
+from seewhy.models.watch import Layer, replacing
 
 Key = tuple[Any, ...] | None
 """For which runs something holds; see `holds_for`."""

@@ -23,14 +23,9 @@ from seewhy.models.placing import (
     placed_calls,
     tokens_of_others,
 )
-from seewhy.models.watch import (
-    Call,
-    Layer,
-    at_least_float32,
-    has_gradient,
-    trace,
-    watch,
-)
+from seewhy.models.trace import Call, trace
+from seewhy.models.watch import Layer, has_gradient, watch
+from seewhy.precision import at_least_float32
 
 
 @dataclass(frozen=True)

@@ -31,16 +31,10 @@ from torch import Tensor, nn
 
 from seewhy.errors import LayerError, MethodError, ModelError
 from seewhy.models.grid import Grid, find_grid
+from seewhy.models.modules import check_hookable, modules_of, unwrap
 from seewhy.models.outputs import tensors_in
-from seewhy.models.watch import (
-    Layer,
-    check_calls,
-    check_hookable,
-    modules_of,
-    replacing,
-    undisturbed,
-    unwrap,
-)
+from seewhy.models.undisturbed import undisturbed
+from seewhy.models.watch import Layer, check_calls, replacing
 from seewhy.progress import report
 
 

@@ -1,19 +1,17 @@
-"""Run a model and see its layers, then leave no trace: the only hooks in the repository.
+"""Run a model and see what its layers give.
 
 `watch` gives activations and the gradients of a score with respect to them. The forward pass is
 run without autograd up to the first watched layer; there a detached leaf takes over, and only what
-lies between the layer and the score is differentiated. `trace` runs a model once and tells what
-every module gave.
+lies between the layer and the score is differentiated. `replacing` lets a layer give something
+else.
 """
 
 from __future__ import annotations
 
 import math
-import sys
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
-from seewhy.models.exported import as_module, is_program, made_for
 from seewhy.models.grid import Grid, find_grid
-from seewhy.models.outputs import replace_tensor, tensors_in
+from seewhy.models.modules import check_hookable, modules_of, unwrap
+from seewhy.models.outputs import has_numbers, replace_tensor, tensors_in
+from seewhy.models.undisturbed import hooked, undisturbed
+from seewhy.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -261,128 +261,6 @@ def watch(
             raise
 
 
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One call of one module in a traced run; one for each tensor where it gives several.
-
-    Attributes:
-        name, module: the module.
-        path: which tensor of its output, where it gives several.
-        shape: of its output; None if that holds no tensor.
-        passes_through: its output is its input, untouched (Dropout in eval mode, Identity).
-        same_as: the earlier call whose output is this output (a container's last child).
-        floating: whether the output is floating-point, or integers that stand for such numbers.
-        entered: the shape of the first argument, if that is a tensor.
-        order: where a part without weights only puts its tokens `(1, count, channels)` into
-            another order: which row each of them was.
-    """
-
-    name: str
-    module: nn.Module
-    path: str
-    shape: tuple[int, ...] | None
-    passes_through: bool
-    same_as: Call | None
-    floating: bool
-    entered: tuple[int, ...] | None
-    order: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class _Running:
-    """A call that has begun: what its first argument is, and of what shape, if it is a tensor."""
-
-    module: nn.Module
-    same: tuple[int, int] | None
-    entered: tuple[int, ...] | None
-
-
-@dataclass
-class _Tracer:
-    names: dict[nn.Module, str]
-    thread: int
-    calls: list[Call] = field(default_factory=list)
-    running: list[_Running] = field(default_factory=list)
-    latest: dict[int, tuple[weakref.ref[Tensor], int, Call]] = field(default_factory=dict)
-    rows: Tensor | None = None  # what the part without weights that runs now has taken in
-
-    def before(self, module: nn.Module, args: Any) -> None:
-        if threading.get_ident() == self.thread:
-            tensor = args[0] if args and isinstance(args[0], Tensor) else None
-            same = None if tensor is None else (id(tensor), tensor._version)
-            entered = None if tensor is None else tuple(tensor.shape)
-            self.running.append(_Running(module, same, entered))
-            self.rows = tensor if is_weightless(module) else None
-
-    def after(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
-        if threading.get_ident() != self.thread:
-            return
-        while (begun := self.running.pop()).module is not module:
-            pass  # a call that ended in an error, which the model has caught
-        tensors: list[tuple[str, Tensor | None]] = list(tensors_in(output)) or [("", None)]
-        for path, tensor in tensors:
-            made = Call(
-                name=self.names[module],
-                module=module,
-                path=path if len(tensors) > 1 else "",
-                shape=None if tensor is None else tuple(tensor.shape),
-                passes_through=tensor is not None and begun.same == (id(tensor), tensor._version),
-                same_as=None if tensor is None else self._earlier(tensor),
-                floating=tensor is not None and _has_numbers(tensor),
-                entered=begun.entered,
-                order=_order(self.rows, tensor),
-            )
-            self.calls.append(made)
-            if tensor is not None:
-                self.latest[id(tensor)] = (weakref.ref(tensor), tensor._version, made)
-        self.rows = None
-
-    def _earlier(self, tensor: Tensor) -> Call | None:
-        """The call that gave this very tensor."""
-        reference, version, call = self.latest.get(id(tensor), (None, None, None))
-        known = reference is not None and reference() is tensor and version == tensor._version
-        return call if known else None
-
-
-def trace(
-    model: nn.Module, inputs: Tensor, named: nn.Module | None = None
-) -> tuple[Any, list[Call]]:
-    """Run the model once: its outputs, and every module's call in the order in which they ended.
-
-    `named` is the part of the model whose modules are seen, and in which they have their names.
-    """
-    check_hookable(named or model)
-    names = {
-        module: clean_name(name)
-        for name, module in (named or model).named_modules()
-        if not isinstance(module, torch.jit.ScriptModule)
-    }
-    tracer = _Tracer(names, threading.get_ident())
-    hooks = [(module, tracer.after) for module in names]
-    before = [(module, tracer.before) for module in names]
-    with undisturbed(model), hooked(hooks, before), torch.no_grad():
-        outputs = model(inputs.clone() if inputs.is_inference() else inputs)
-    return outputs, tracer.calls
-
-
-def is_weightless(module: nn.Module) -> bool:
-    """Whether it is somebody's own part without weights and parts: it may reorder what it gets."""
-    own = type(module).__module__.split(".")[:2] != ["torch", "nn"]
-    return own and not module._modules and not module._parameters
-
-
-def _order(before: Tensor | None, after: Tensor | None) -> Tensor | None:
-    """Which row of `before` each row of `after` is, if these are the same rows otherwise."""
-    if before is None or after is None or before.ndim != 3 or before.shape != after.shape:
-        return None
-    if before is after or before.is_meta or len(before) != 1:
-        return None
-    order = torch.empty(before.shape[1], dtype=torch.int64, device=before.device)
-    order[after[0].sum(-1).argsort()] = before[0].sum(-1).argsort()
-    moved = not torch.equal(before, after) and torch.equal(before[:, order], after)
-    return order.cpu() if moved else None
-
-
 @contextmanager
 def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
     """Every call of a layer on this thread shows `replace` its tensor while the block lasts.
@@ -426,193 +304,9 @@ def check_calls(layer: Layer, count: int) -> None:
         )
 
 
-def check_hookable(module: nn.Module) -> None:
-    """A layer, or the model whose layers are looked for, is run by Python.
-
-    Raises:
-        ModelError: for TorchScript and exported graphs, which call no hooks.
-    """
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ModelError(
-            "the model, or the part with this layer, is TorchScript, whose layers cannot be "
-            "watched; take a method that looks at no layer (saliency, integrated-gradients, rise, "
-            "occlusion), or the model it was made from."
-        )
-    if isinstance(module, torch.fx.GraphModule) and made_for(module):
-        raise ModelError(
-            "the model is program.module() of an exported program, which does not call its "
-            "layers; give the program itself."
-        )
-
-
-def unwrap(model: Any) -> nn.Module:
-    """The module inside what torch.compile, DataParallel, DDP or torch.export made of it.
-
-    Raises:
-        ModelError: for what is no model.
-    """
-    if is_program(model):
-        return as_module(model)
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"model is a {type(model).__name__}; a torch.nn.Module, a torch.export program or a "
-            "loaded model is wanted."
-        )
-    inner: nn.Module = model
-    while True:
-        if "_orig_mod" in inner._modules:
-            inner = inner._orig_mod  # type: ignore[assignment]
-        elif isinstance(inner, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            inner = inner.module
-        else:
-            return inner
-
-
-def modules_of(model: nn.Module) -> list[nn.Module]:
-    """All modules, each once; `model.modules()` takes several times as long, building names."""
-    found = {model: None}
-    waiting = [model]
-    while waiting:
-        for child in waiting.pop()._modules.values():
-            if child is not None and child not in found:
-                found[child] = None
-                waiting.append(child)
-    return list(found)
-
-
-WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-"""What torch.compile, FSDP and activation checkpointing call the module that they wrap."""
-
-
-def clean_name(name: str) -> str:
-    """A module's dotted name without what wrappers put into it."""
-    return ".".join(part for part in name.split(".") if part not in WRAPPED)
-
-
-_lock = threading.Lock()
-_held: dict[int, tuple[nn.Module, int, dict[str, Any]]] = {}
-_stance: list[Any] = []
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Every module as in eval mode; each gets its own state back when the last thread has left.
-
-    The flags are set one by one: `model.eval()` may be overridden, and in one well-known package
-    a call of `train()` starts a training.
-    """
-    with _lock:
-        held = []
-        for module in modules_of(model):
-            wanted = _eval_state(module)
-            own = {name: getattr(module, name, value) for name, value in wanted.items()}
-            if own != wanted or id(module) in _held:
-                held.append(module)
-                _, count, own = _held.get(id(module), (module, 0, own))
-                _held[id(module)] = (module, count + 1, own)
-                _set(module, wanted)
-    try:
-        yield
-    finally:
-        with _lock:
-            for module in held:
-                _, count, own = _held.pop(id(module))
-                if count > 1:
-                    _held[id(module)] = (module, count - 1, own)
-                else:
-                    _set(module, own)
-
-
-def _eval_state(module: nn.Module) -> dict[str, Any]:
-    """The attributes that make a module do what it does in eval mode, and have a gradient.
-
-    cuDNN keeps what the backward pass of a recurrent layer needs in training mode only ("cudnn RNN
-    backward can only be called in training mode"). All that this mode changes in PyTorch's own
-    recurrent layers is the dropout between their layers: without it they compute the same. To
-    switch cuDNN off instead would slow every convolution, in every thread.
-    """
-    if type(module) in (nn.RNN, nn.LSTM, nn.GRU) and _runs_on_cudnn(module):
-        return {"training": True, "dropout": 0.0}
-    return {"training": False} if hasattr(module, "training") else {}
-
-
-def _runs_on_cudnn(module: nn.Module) -> bool:
-    return any(
-        parameter.is_cuda for parameter in module._parameters.values() if parameter is not None
-    )
-
-
-def _set(module: nn.Module, state: dict[str, Any]) -> None:
-    for name, value in state.items():
-        setattr(module, name, value)
-
-
-@contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """What surrounds every run: eval mode, eager code, no inference mode, nothing left in caches.
-
-    Autograd is on inside if the caller was in inference mode; say which mode is wanted.
-    """
-    with eval_mode(model), _eager(), _uncached_autocast(), torch.inference_mode(False):
-        yield
-
-
-@contextmanager
-def hooked(
-    after: Sequence[tuple[nn.Module, Callable[..., Any]]],
-    before: Sequence[tuple[nn.Module, Callable[..., Any]]] = (),
-) -> Iterator[None]:
-    """Forward hooks behind and before modules while the block lasts."""
-    with ExitStack() as stack:
-        with _lock:  # handles number themselves from a shared count, which is not atomic
-            handles = [module.register_forward_pre_hook(hook) for module, hook in before]
-            handles += [module.register_forward_hook(hook) for module, hook in after]
-        stack.callback(_remove, handles)
-        yield
-
-
-def _remove(handles: Sequence[Any]) -> None:
-    with _lock:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def _eager() -> Iterator[None]:
-    """Compiled code runs as it was written; nothing to do where nothing was ever compiled."""
-    if "torch._dynamo" not in sys.modules:
-        yield
-        return
-    with _lock:
-        _stance.append(torch.compiler.set_stance("force_eager") if not _stance else None)
-    try:
-        yield
-    finally:
-        with _lock:  # the stance is the whole process's: the last to leave puts it back
-            if len(_stance) == 1:
-                _stance[0].__exit__(None, None, None)
-                _stance.clear()
-            else:
-                _stance.pop()
-
-
-@contextmanager
-def _uncached_autocast() -> Iterator[None]:
-    """No weight that is cast under our no_grad stays in the caller's autocast cache.
-
-    From there a later training step would take it, without its gradient.
-    """
-    enabled = torch.is_autocast_cache_enabled()
-    torch.set_autocast_cache_enabled(False)
-    try:
-        yield
-    finally:
-        torch.set_autocast_cache_enabled(enabled)
-
-
 def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
     """The tensor of a layer's output that is meant, and its path."""
-    found = {path: tensor for path, tensor in tensors_in(output) if _has_numbers(tensor)}
+    found = {path: tensor for path, tensor in tensors_in(output) if has_numbers(tensor)}
     shapes = ", ".join(f"'{layer.name}[{path}]' {tuple(t.shape)}" for path, t in found.items())
     if layer.path or "" in found:
         if layer.path not in found:
@@ -630,12 +324,9 @@ def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
     )
 
 
-def _has_numbers(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() or tensor.is_quantized
-
-
 CUTS = "detach, argmax, inference_mode, a quantised part"
 """What leaves a score without a gradient, for errors."""
+
 
 WITHOUT_GRADIENT = "eigen-cam, recipro-cam, ablation-cam, rise, occlusion"
 """Methods that need none, for errors."""
@@ -676,8 +367,3 @@ def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or (
         isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1
     )
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Half precision widened: the maths of a map is done in float32 or better."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
