@@ -281,6 +281,11 @@ def _warnings(
                     "the network's output holds NaN or infinity: look at the input's values and "
                     "at the network's precision (float32?)"
                 )
+            if evidence.asked is not None and not method.looks_at_target:
+                said.append(
+                    f"the target plays no part: {method.name} draws the same map for every class; "
+                    "take grad-cam to see what speaks for one"
+                )
             against = isinstance(evidence.targets.targets[i][t], Counterfactual)
             said += _of_values(low[i][t], high[i][t], bool(dead[i, t]), method, against)
             if softmax_inside:

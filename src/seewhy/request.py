@@ -71,7 +71,7 @@ class Request:
         **fields: Any,
     ) -> Request:
         """A request for one or several methods; `fields` are the attributes."""
-        several = [method] if isinstance(method, str) or callable(method) else list(method)
+        several = method if isinstance(method, (list, tuple)) else [method]
         return cls(tuple(map(method_of, several)), shared=tuple(shared), **fields)
 
     @property

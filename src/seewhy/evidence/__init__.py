@@ -6,7 +6,11 @@ what the score becomes when something is changed (changes.py). table.py has a ro
 run.py the run of the model that they are read from.
 """
 
-from seewhy.evidence import attention, changes, layer, pixels  # each adds its rows to the table
+# Each of these adds its rows to the table, in the order in which messages list them.
+# ruff: isort: off
+from seewhy.evidence import layer, pixels, attention, changes
+# ruff: isort: on
+
 from seewhy.evidence.lacking import DECLARED, lacking
 from seewhy.evidence.run import Evidence
 from seewhy.evidence.table import COSTS, TABLE, Cost, Row, rows_of

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from seewhy.errors import MethodError
 from seewhy.evidence.agreement import is_half
+from seewhy.evidence.first_run import seeing_as
 from seewhy.evidence.table import Need, of_batch
 from seewhy.models.bias_gradients import BiasGradients
 from seewhy.models.bound import Bound
-from seewhy.models.relu_rules import ReluRule, Rule
+from seewhy.models.relu_rules import ReluRule
 from seewhy.models.undisturbed import undisturbed
 from seewhy.models.watch import CUTS, WITHOUT_GRADIENT, has_gradient
 from seewhy.precision import at_least_float32
@@ -26,31 +26,6 @@ if TYPE_CHECKING:
 
 PixelGradients = Callable[[Tensor], Tensor]
 """From copies of the batch to the gradients of each row's own score."""
-
-
-@dataclass(frozen=True)
-class FirstRun:
-    """A run of the model from which the gradients of its pixels can be taken.
-
-    Attributes:
-        relu: what ReLUs do while the gradient passes.
-        seeing: what made them do it.
-        leaf: the pixels.
-        logits: what the model gave.
-    """
-
-    relu: str
-    seeing: AbstractContextManager[Any]
-    leaf: Tensor
-    logits: Tensor
-
-
-def differentiable_run(model: Bound, inputs: Tensor, relu: str) -> FirstRun:
-    """Run the model so that its pixels' gradients can be taken afterwards."""
-    with undisturbed(model), torch.enable_grad(), _seeing(relu) as seeing:
-        leaf = inputs.detach().clone().requires_grad_()
-        logits = at_least_float32(model(leaf.clone()))
-    return FirstRun(relu, seeing, leaf, logits)
 
 
 @of_batch("inputs", "the prepared image", place="input", of_target=False)
@@ -138,7 +113,7 @@ def _input_gradients(run: Evidence, copies: Tensor, relu: str) -> Tensor:
             by_target = [_gradient(one, first.leaf, t < last) for t, one in enumerate(columns)]
             gradients = torch.stack(by_target, 1).flatten(0, 1)
     else:
-        seeing = _seeing(relu)
+        seeing = seeing_as(relu)
         gradients, _ = _differentiated(run, copies, seeing)
     if isinstance(seeing, ReluRule):
         for said in seeing.warnings:
@@ -179,10 +154,6 @@ def _differentiated(
         scores = run.score_rows(at_least_float32(run.run(copies)))
         gradients = _gradient(scores, copies)
     return gradients, scores.detach()
-
-
-def _seeing(relu: str) -> AbstractContextManager[Any]:
-    return nullcontext() if relu == "own" else ReluRule(cast(Rule, relu))
 
 
 def _gradient(scores: Tensor, pixels: Tensor, keep_graph: bool = False) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from seewhy.errors import ModelError
-from seewhy.evidence.pixels import FirstRun, differentiable_run
-from seewhy.evidence.table import Row
+from seewhy.evidence.first_run import FirstRun, differentiable_run
+from seewhy.evidence.table import TABLE, Row
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import ChannelsLast, Speed
 from seewhy.models.rerun import Rerun
@@ -34,6 +34,7 @@ class Evidence:
         layers: the ones that are looked at.
         first: what watches the model, or keeps the run that reruns set out from.
         labels: the names of the classes.
+        asked: the target as it was asked for; None for the predicted class.
         speed: how the network runs for methods that run it many times.
         logits: `(batch, classes)` or `(batch,)`, at least float32.
         targets: the concrete targets, for each image.
@@ -59,7 +60,7 @@ class Evidence:
         speed: Speed,
     ) -> None:
         self.model, self.inputs, self.layers = model, inputs, layers
-        self.first, self.labels, self.speed = first, labels, speed
+        self.first, self.labels, self.speed, self.asked = first, labels, speed, target
         self.run = ChannelsLast(model)
         self.first_run: FirstRun | None = None
         self.last_linear: Any = None
@@ -74,7 +75,11 @@ class Evidence:
         self.targets: Resolved = resolve(target, logits, labels)
         model.each = len(self.targets.targets[0])
         scores = self.score(logits)
-        self.taken = {row.name: row.from_graph(self, scores) for row in rows if row.from_graph}
+        self.taken = {  # in the table's order: the last of them frees the graph
+            row.name: row.from_graph(self, scores)
+            for row in TABLE.values()
+            if row.from_graph and row in rows
+        }
         self.logits, self.scores = logits.detach(), scores.detach()
         self.notes: tuple[str, ...] = ()
         self.asked_by = ""

@@ -9,15 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from seewhy.errors import MethodError
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from seewhy.evidence.changes import OneImage
-    from seewhy.evidence.run import Evidence
 
 Cost = Literal["one forward", "gradient", "attention", "reruns", "whole forwards"]
 """What has to be computed beside the model's one forward pass, from the cheapest on."""
@@ -53,10 +47,11 @@ class Row:
         cost: what has to be computed for it.
         needs: what the model has to offer.
         moment: when it is made.
-        of_batch: makes it for all images and targets, at one layer where it has one.
-        of_image: makes it for one image.
-        from_graph: takes it from the first run's graph before the graph is freed; `of_batch` and
-            `of_image` then find it in `Evidence.taken`.
+        of_batch: makes it for all images and targets, from the run (`Evidence`) and a layer's
+            number.
+        of_image: makes it for one image (`OneImage`).
+        from_graph: takes it from the first run's graph before the graph is freed, given the run
+            and the scores `(batch, targets)`; the other two then find it in `Evidence.taken`.
         relu: for gradients of the pixels, what ReLUs do while they pass: "own", "guided", ...
         of_target: whether it is another one for another target.
     """
@@ -67,9 +62,9 @@ class Row:
     cost: Cost = "one forward"
     needs: frozenset[Need] = frozenset()
     moment: Moment = "alone"
-    of_batch: Callable[[Evidence, int], Any] | None = None
-    of_image: Callable[[OneImage], Any] | None = None
-    from_graph: Callable[[Evidence, Tensor], Any] | None = None
+    of_batch: Callable[[Any, int], Any] | None = None
+    of_image: Callable[[Any], Any] | None = None
+    from_graph: Callable[[Any, Any], Any] | None = None
     relu: str | None = None
     of_target: bool = True
 

@@ -151,7 +151,7 @@ def score_cam_bounded(
     *,
     error: float = 0.05,
 ) -> Tensor:
-    """Score-CAM that stops once the channels left over cannot change the map much.
+    """Score-CAM that stops once the channels left cannot change the map much (after Wang 2020).
 
     Its weights are probabilities, or differences of them, which lie between −1 and 1. So the
     channels not looked at yet, the weakest, can change a position by no more than the sum of their
