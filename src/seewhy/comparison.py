@@ -92,27 +92,37 @@ def compare(
     explainers = [Explainer(one, method=method, layer=layer, **options) for one in models]
     by_model = [list(explainer.many([image], target)) for explainer in explainers]
     found = [one for some in by_model for one in some]
-    methods = len(explainers[0].request.methods)
-    # Explainer.many goes by method, then layer, then target.
-    of_method: dict[str, set[str]] = {}
-    for one in by_model[0]:
-        of_method.setdefault(one.method, set()).add(one.layer)
-    # A method that looks at no layer gives its map under one name for each of them.
-    layers = max(map(len, of_method.values()))
-    targets = len(by_model[0]) // (methods * layers)
-    if len(models) > 1:  # whose layers and predicted classes have names of their own
-        axes = [(len(models), "model"), (methods, "method"), (layers, ""), (targets, "")]
-    else:
-        axes = [(1, "model"), (methods, "method"), (layers, "layer"), (targets, "label")]
+    axes = _axes(by_model, len(explainers[0].request.methods))
     spans = [size for size, _ in axes]
     column_axis = max((i for i, size in enumerate(spans) if size > 1), default=len(axes) - 1)
     columns = math.prod(spans[column_axis:])
     rows = tuple(tuple(found[start : start + columns]) for start in range(0, len(found), columns))
     varying = [name for size, name in axes[:column_axis] if size > 1 and name]
     row_titles = tuple(" · ".join(str(getattr(row[0], name)) for name in varying) for row in rows)
-    of_column = axes[column_axis][1]
-    column_titles = max(
-        (tuple(str(getattr(one, of_column)) if of_column else "" for one in row) for row in rows),
-        key=lambda titles: len(set(titles)),
-    )
-    return Comparison(rows, row_titles, column_titles)
+    return Comparison(rows, row_titles, _column_titles(rows, axes[column_axis][1]))
+
+
+def _axes(by_model: Sequence[Sequence[Explanation]], methods: int) -> list[tuple[int, str]]:
+    """How many models, methods, layers and targets there are, and what their titles are read from.
+
+    `Explainer.many` goes by method, then layer, then target.
+    """
+    of_method: dict[str, set[str]] = {}
+    for one in by_model[0]:
+        of_method.setdefault(one.method, set()).add(one.layer)
+    # A method that looks at no layer gives its map under one name for each of them.
+    layers = max(map(len, of_method.values()))
+    targets = len(by_model[0]) // (methods * layers)
+    alone = len(by_model) == 1  # else layers and predicted classes have names of their own
+    return [
+        (len(by_model), "model"),
+        (methods, "method"),
+        (layers, "layer" if alone else ""),
+        (targets, "label" if alone else ""),
+    ]
+
+
+def _column_titles(rows: Sequence[Sequence[Explanation]], attribute: str) -> tuple[str, ...]:
+    """What the columns have in common, by the row that tells them apart best."""
+    titles = [tuple(str(getattr(one, attribute)) if attribute else "" for one in r) for r in rows]
+    return max(titles, key=lambda some: len(set(some)))

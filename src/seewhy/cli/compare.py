@@ -48,9 +48,9 @@ def compare(
 ) -> None:
     """Compare methods, layers, classes or models on one picture, in one grid.
 
-    Of models, methods, layers and targets the last given several of makes the columns.
+    Columns are the last option given several values, in the order model, method, layer, target.
 
-    The others make the rows. The model options hold for every --model.
+    The rest are rows. The model options hold for every --model.
 
     Example: seewhy compare cat.jpg --method grad-cam,layer-cam,eigen-cam --target top3
     """

@@ -136,16 +136,7 @@ def explain(
     method_options = parsing.method_options(settings, methods)
     kinds = parsing.file_kinds(save_as)
     parsing.check_colormap(colormap)
-    if out.exists() and not out.is_dir():
-        raise ImageError(f"--out '{out}' is a file; a folder is wanted")
-    pictures, misses = find_pictures(images, leave_out=out)
-    for miss in misses:
-        say_error(miss)
-    if not any(Path(picture).exists() for picture in pictures):
-        for picture in pictures:
-            say_error(f"there is no file '{picture}'")
-        raise ImageError("no picture was found; give files, folders or patterns that exist")
-
+    pictures, misses = _find(images, out)
     loaded = loading.load(model)
 
     from seewhy.explainer import Explainer
@@ -161,41 +152,97 @@ def explain(
         batch_size=batch_size, speed=speed.speed(), **method_options,
     )  # fmt: skip
 
-    names = FileNames(out, pictures)
     failed: dict[str, str] = {}
 
     def fail(picture: str, reason: str) -> None:
         failed[picture] = reason
         say_error(reason if picture in reason else f"{picture}: {reason}")
 
+    several_layers = len(named) > 1 and fuse is None
+    files = _Files(
+        FileNames(out, pictures), kinds, colormap, opacity, overlay_only,
+        model=None if model == "demo" else loaded.name, layer=bool(layers),
+    )  # fmt: skip
     lines = []
     with progress("explaining", len(pictures), stdout_is_data=as_json) as advance:
         for picture, explanation in explained(explainer, pictures, targets, fail, advance):
-            parts = [explanation.method]
-            if len(named) > 1 and fuse is None:
-                parts.append(explanation.layer)
-            parts.append(explanation.label)
-            files = names.claim(picture, parts, kinds)
             try:
-                for file in files:
-                    write(explanation, file, colormap, opacity, overlay_only)
+                line = Line.of(explanation, picture, files.write(picture, explanation))
             except OSError as error:
                 if picture not in failed:
-                    fail(picture, f"'{file}' cannot be written ({error.strerror or error})")
+                    fail(picture, f"'{error.filename or out}' cannot be written "
+                                  f"({error.strerror or error})")  # fmt: skip
                 continue
-            line = Line.of(explanation, picture, files)
             if as_json:
                 say_json(asdict(line))
             else:
                 lines.append(line)
     if not as_json and lines:
-        show(lines, several_layers=len(named) > 1 and fuse is None)
+        show(lines, several_layers=several_layers)
         for note in loaded.notes:
             say(note)
     if failed:
         say_error(f"{len(failed)} of {len(pictures)} pictures could not be explained")
     if failed or misses:
         raise typer.Exit(1)
+
+
+def _find(images: Sequence[str], out: Path) -> tuple[list[str], list[str]]:
+    """The pictures, and what names none, which has been said.
+
+    Raises:
+        ImageError: there is no picture at all, or `out` is no folder.
+    """
+    if out.exists() and not out.is_dir():
+        raise ImageError(f"--out '{out}' is a file; a folder is wanted")
+    if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".npz", ".json") and not out.exists():
+        raise ImageError(
+            f"--out '{out}' reads like a file, and a folder is wanted; explain writes a file for "
+            f"each map, so give a folder: --out {out.parent / out.stem}"
+        )
+    pictures, misses = find_pictures(images, leave_out=out)
+    for miss in misses:
+        say_error(miss)
+    if not any(Path(picture).exists() for picture in pictures):
+        for picture in pictures:
+            say_error(f"there is no file '{picture}'")
+        raise ImageError("no picture was found; give files, folders or patterns that exist")
+    return pictures, misses
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The files that explanations are written to, and how they are drawn.
+
+    Attributes:
+        model: its name where it is not the default, so that runs with two models in one folder
+            keep apart.
+        layer: whether the layer was named, for the same reason.
+    """
+
+    names: FileNames
+    kinds: Sequence[str]
+    colormap: str | None
+    opacity: float
+    overlay_only: bool
+    model: str | None
+    layer: bool
+
+    def write(self, picture: str, explanation: Explanation) -> list[Path]:
+        """Write an explanation in all the kinds that were asked for.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        parts = [explanation.method, explanation.label]
+        if self.layer:
+            parts.insert(1, explanation.layer)
+        if self.model is not None:
+            parts.insert(0, self.model)
+        files = self.names.claim(picture, parts, self.kinds)
+        for file in files:
+            write(explanation, file, self.colormap, self.opacity, self.overlay_only)
+        return files
 
 
 def explained(

@@ -216,7 +216,7 @@ def _at_once(version: Tensor, on_cpu: int) -> int:
 
 
 def _probability(target: Target) -> Target:
-    """The probability of what a target is about; of a `Finer`, the same of its classes'.
+    """The probability of a target's class; for `Finer`, the same difference of probabilities.
 
     Raises:
         MethodError: for a target that has none.
