@@ -50,38 +50,54 @@ class Timings:
         return Ratio(median, low, high)
 
 
+def wall_clock(call: Callable[[], Any]) -> float:
+    """Seconds that a call takes."""
+    began = time.perf_counter()
+    result = call()
+    spent = time.perf_counter() - began
+    del result
+    return spent
+
+
 def interleaved(
-    contestants: Mapping[str, Contestant], *, seconds: float, at_least: int, at_most: int
+    contestants: Mapping[str, Contestant],
+    *,
+    seconds: float,
+    at_least: int,
+    at_most: int,
+    seconds_of: Callable[[Callable[[], Any]], float] = wall_clock,
 ) -> Timings:
     """Every contestant once a round, in a new order each round, for about so many seconds.
 
-    A first round warms up and tells how many rounds the time allows.
+    A first round warms up and tells how many rounds the time allows. `seconds_of` measures a call,
+    where a device has a clock of its own.
     """
     order = random.Random(0)
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     gc.collect()
     gc.freeze()  # what is there already need not be looked through in every round
     began = time.perf_counter()
-    _round(contestants, order)
+    _round(contestants, order, seconds_of)
     one_round = time.perf_counter() - began
     for _ in range(max(at_least, min(at_most, int(seconds / one_round)))):
-        for name, spent in _round(contestants, order).items():
+        for name, spent in _round(contestants, order, seconds_of).items():
             taken[name].append(spent)
     gc.unfreeze()
     return Timings(taken)
 
 
-def _round(contestants: Mapping[str, Contestant], order: random.Random) -> dict[str, float]:
+def _round(
+    contestants: Mapping[str, Contestant],
+    order: random.Random,
+    seconds_of: Callable[[Callable[[], Any]], float],
+) -> dict[str, float]:
     spent = {}
     for name in order.sample(list(contestants), len(contestants)):
         with contestants[name]() as call:
             gc.collect()
             gc.disable()
-            began = time.perf_counter()
-            result = call()
-            spent[name] = time.perf_counter() - began
+            spent[name] = seconds_of(call)
             gc.enable()
-            del result
     return spent
 
 

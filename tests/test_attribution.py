@@ -573,10 +573,10 @@ def test_channels_last_and_double_batches_agree(inputs: Tensor) -> None:
     torch.testing.assert_close(got, wanted)
 
 
-@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize(
+    "device", [pytest.param(name, marks=pytest.mark.gpu(name)) for name in ("cuda", "mps")]
+)
 def test_every_method_on_an_accelerator(device: str, inputs: Tensor) -> None:
-    if not getattr(torch, device).is_available():
-        pytest.skip(f"no {device} device here")
     for method in METHODS:
         options = OPTIONS.get(method, {})
         model = network_for(method)

@@ -140,3 +140,20 @@ def test_what_cannot_be_read_is_said():
         mask(HAND, connectivity=6, largest=True)
     with pytest.raises(MethodError, match="connectivity=6"):
         sweep(HAND, [0.5], connectivity=6)
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int16, np.int64, np.float16])
+def test_a_map_of_whole_numbers_or_of_bools_is_read_like_one_of_floats(kind):
+    map_ = (HAND > 2).astype(kind) if kind is bool else HAND.astype(kind)
+    floats = map_.astype(np.float64)
+    thresholds = (0.0, 0.15, 0.29, 0.5, 0.99)
+    for threshold in thresholds:
+        assert np.array_equal(mask(map_, threshold=threshold), mask(floats, threshold=threshold))
+        for largest in (False, True):
+            got = boxes(map_, threshold=threshold, largest=largest)
+            assert got == boxes(floats, threshold=threshold, largest=largest)
+            assert len(got) > 0
+    got, wanted = sweep(map_, thresholds), sweep(floats, thresholds)
+    assert np.array_equal(got.areas, wanted.areas)
+    assert np.array_equal(got.boxes, wanted.boxes)
+    assert not mask(np.zeros((3, 3), kind)).any()

@@ -308,6 +308,7 @@ def test_damaged_bytes_give_a_picture_or_an_image_error(tmp_path_factory, kind, 
     assert picture.shape[2] == 3
 
 
+@pytest.mark.usefixtures("bounded_memory")
 def test_a_decompression_bomb_is_refused_with_its_size_and_the_way_on(tmp_path):
     path = written(tmp_path, "bomb.png", png(60_000, 60_000, 8, 2, None))
     with pytest.raises(ImageError, match=r"3600000000 pixels.*PIL\.Image\.MAX_IMAGE_PIXELS"):
@@ -450,6 +451,7 @@ def test_numbers_that_describe_no_preprocessing_are_refused_at_once(change, mess
         dataclasses.replace(USUAL, **change)
 
 
+@pytest.mark.usefixtures("bounded_memory")
 def test_a_picture_too_narrow_to_resize_is_refused_before_it_fills_the_memory():
     strip = np.zeros((1, 100_000, 3), np.uint8)
     with pytest.raises(ImageError, match="100000 × 1 pixels is too long and narrow"):

@@ -860,3 +860,19 @@ def test_a_saved_function_keeps_its_name_and_cannot_be_called() -> None:
 def test_what_is_no_saved_target_is_refused(saved: object) -> None:
     with pytest.raises(TargetError, match="saved"):
         target_from_json(saved)
+
+
+def test_a_binary_target_is_of_the_positive_side_where_none_is_named() -> None:
+    outputs = torch.tensor([[2.0], [-1.0]])
+    assert Binary() == Binary(True) != Binary(False)
+    assert Binary()(outputs).tolist() == [2, -1]
+    assert str(Binary()) == "positive"
+
+
+def test_what_a_target_is_called_by_itself_and_by_the_labels() -> None:
+    assert Binary(True, "dog, hound").describe() == "dog"
+    assert Binary(False, "cat").describe(("only one",)) == "cat"
+    assert Binary(False).describe(("a", "b", "c")) == "negative"
+    assert str(Probability(3, sigmoid=True)) == "sigmoid of class 3"
+    assert Probability(0, sigmoid=True).describe(("tabby", "lynx")) == "sigmoid of tabby"
+    assert str(Probability(Binary(False))) == "probability of negative"

@@ -604,3 +604,53 @@ def test_captum_guided_grad_cam_is_the_same_per_colour(captum_attr: Any) -> None
     )
     assert float(ours.max()) > 0
     assert torch.allclose(ours, peer.abs().amax(1), rtol=1e-9, atol=1e-15)
+
+
+# --- What is taken where nothing is said ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_the_default_noise_is_a_sixth_of_the_images_range(name: str) -> None:
+    """0.15 of max − min and 25 copies: what the documentation says, seen in the copies made."""
+    picture = images(1)
+    copies: list[Tensor] = []
+
+    def gradients(inputs: Tensor) -> Tensor:
+        copies.append(inputs)
+        return inputs * 0
+
+    getattr(backprop, name)(picture, gradients)
+    made = torch.cat(copies)
+    assert len(made) == 25
+    reach = float(picture.max() - picture.min())
+    spread = float((made - picture).std()) / reach
+    assert spread == pytest.approx(0.15, rel=0.05)  # of 3150 numbers
+
+
+def test_integrated_gradients_need_neither_scores_nor_a_note() -> None:
+    pictures, model = images(), network()
+    gradients = Differentiated(model, [1, 2])
+    wanted = backprop.integrated_gradients(pictures, gradients, steps=2)
+    said: list[str] = []
+    for scores, note in ((gradients.scores, None), (None, said.append)):
+        got = backprop.integrated_gradients(pictures, gradients, scores, note, steps=2)
+        assert torch.equal(got, wanted)
+    assert said == []
+
+
+def test_guided_grad_cam_hands_the_note_on_to_its_cam() -> None:
+    def cam(activations: Tensor, gradients: Tensor, note: Any) -> Tensor:
+        note("said by the cam")
+        return (activations * gradients).sum(1)
+
+    said: list[str] = []
+    maps = torch.randn(2, 3, 2, 2, dtype=torch.float64)
+    pictures = images()
+    backprop.guided_grad_cam(maps, maps, pictures, lambda x: x, said.append, cam=cam)
+    assert said == ["said by the cam"]
+    both = [
+        backprop.guided_grad_cam(maps, maps, pictures, lambda x: x, *note, cam="grad-cam++")
+        for note in ((), (None,), (said.append,))
+    ]
+    assert torch.equal(both[0], both[1])
+    assert torch.equal(both[0], both[2])

@@ -689,3 +689,12 @@ def test_errors(call: Any, message: str) -> None:
     images, maps = drawn(2)
     with pytest.raises(MetricError, match=message):
         call(Probability(2), images, maps)
+
+
+@pytest.mark.parametrize("measure", [metrics.deletion, metrics.insertion])
+def test_a_step_is_one_224th_of_the_pixels_where_none_is_named(measure: Any) -> None:
+    """RISE's 224 pixels of 224 × 224; here two of 16 × 28."""
+    images = torch.rand(1, 1, 16, 28)
+    curve = measure(lambda versions, rows: versions.sum((1, 2, 3)), images, images[:, 0])
+    assert len(curve.shares) == 225
+    assert curve.shares[:3].tolist() == pytest.approx([0, 2 / 448, 4 / 448])

@@ -526,3 +526,24 @@ def test_the_largest_components_area_is_what_counts_not_its_box(seed):
     map_[20:25, 20:25] = 1  # 25 pixels
     (box,) = localisation.boxes_of(map_)
     assert box.as_tuple() == (20, 20, 25, 25)
+
+
+def test_box_accuracy_hands_on_what_box_overlap_is_told():
+    """A bright core in a pale halo, and apart from them a speck: every option decides."""
+    map_ = np.zeros((20, 20))
+    map_[2:12, 2:12] = 0.4
+    map_[5:9, 5:9] = 1
+    map_[12, 12] = 0.4  # touches the halo at a corner
+    halo, core, corner = (2, 2, 12, 12), (5, 5, 9, 9), (2, 2, 13, 13)
+    assert box_accuracy(map_, [core], iou=0.9) == 0
+    assert box_accuracy(map_, [core], iou=0.9, threshold=0.5) == 1
+    assert box_accuracy(map_, [corner], iou=0.99) == 1
+    assert box_accuracy(map_, [corner], iou=0.99, connectivity=4) == 0
+    assert box_accuracy(map_, [halo], iou=0.99, connectivity=4) == 1
+    lifted = map_ + 1  # everywhere above 15 % of the largest
+    assert box_accuracy(lifted, [corner], iou=0.99) == 0
+    assert box_accuracy(lifted, [corner], iou=0.99, scaling="min-max") == 1
+    speck = map_.copy()
+    speck[16:18, 16:18] = 1
+    assert box_accuracy(speck, [(16, 16, 18, 18)], iou=0.99) == 0
+    assert box_accuracy(speck, [(16, 16, 18, 18)], iou=0.99, largest=False) == 1

@@ -512,7 +512,7 @@ def test_a_recurrent_layer_on_cudnn_has_a_gradient_and_no_dropout(
     assert (model.rnn.training, model.rnn.dropout) == (False, 0.5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.gpu
 def test_a_recurrent_head_on_a_gpu() -> None:
     model = Recurrent(nn.GRU).eval()
     wanted = seewhy.attribute(model, IMAGES, 2, layer="cnn")

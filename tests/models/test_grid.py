@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -26,6 +28,13 @@ SQUARE = (1, 3, 224, 224)
         ((1, 281, 192), (1, 3, 224, 320), Grid((14, 20), "tokens", 1)),
         ((1, 14, 20, 96), (1, 3, 224, 320), Grid((14, 20), "channels last")),
         ((1, 226, 64), (1, 3, 250, 250), Grid((15, 15), "tokens", 1)),  # 250 = 15·16 + 10
+        # A stride of 32 and nine more. 7 × 11 would leave two, at 29 one way and 32 the other.
+        ((1, 79, 64), (1, 3, 224, 320), Grid((7, 10), "tokens", 9)),
+        ((1, 205, 192), SQUARE, Grid((14, 14), "tokens", 9)),  # a class and eight registers
+        ((1, 206, 192), SQUARE, None),
+        ((1, 12, 8), (1, 3, 96, 96), Grid((3, 3), "tokens", 3)),  # a third of the grid at most
+        ((1, 13, 8), (1, 3, 96, 96), None),
+        ((1, 6, 8), (1, 3, 64, 64), Grid((2, 2), "tokens", 2)),  # and two before a small one
         ((1, 512, 7, 7), (1, 3, 480, 640), Grid((7, 7))),  # pooled to a fixed size
         ((2, 16, 100), (2, 1, 400), Grid((100,))),
         ((2, 8, 4, 10, 10), (2, 1, 8, 40, 40), Grid((4, 10, 10))),
@@ -137,3 +146,56 @@ def test_there_and_back(batch: int, channels: int, height: int, width: int, extr
     video = Grid((batch, height, width), "frames")
     assert torch.equal(video.of(made), made.movedim(0, 1)[None])
     assert torch.equal(video.back(video.of(made), made), made)
+
+
+FORMS = {
+    "channels first": (2, 5, 3, 4),
+    "channels last": (2, 3, 4, 5),
+    "tokens": (2, 1 + 12, 5),
+}
+
+
+@pytest.mark.parametrize(("form", "shape"), FORMS.items())
+def test_a_layers_channels_are_counted_where_they_are(form: Any, shape: tuple[int, ...]) -> None:
+    grid = Grid((3, 4), form, 1 if form == "tokens" else 0)
+    assert grid.channels(shape) == 5
+    assert grid.of(torch.zeros(shape)).shape == (2, 5, 3, 4)
+
+
+def test_frames_have_their_channels_behind_the_frames() -> None:
+    grid = Grid((2, 3, 4), "frames")
+    assert grid.channels((6, 5, 3, 4)) == 5
+    assert grid.of(torch.zeros(6, 5, 3, 4)).shape == (3, 5, 2, 3, 4)
+
+
+def test_several_versions_go_back_with_one_images_extra_tokens() -> None:
+    maps = torch.arange(3.0 * 5 * 12).reshape(3, 5, 3, 4)
+    image = torch.cat([torch.full((1, 2, 5), -7.0), torch.zeros(1, 12, 5)], 1)
+    back = Grid((3, 4), "tokens", 2).back(maps, image)
+    assert back.shape == (3, 14, 5)
+    assert (back[:, :2] == -7).all()
+    assert torch.equal(back[:, 2:], maps.flatten(2).mT)
+    last = Grid((3, 4), "channels last").back(maps, torch.zeros(1, 3, 4, 5))
+    assert torch.equal(last, maps.permute(0, 2, 3, 1))
+    assert last.is_contiguous()  # what comes next may view it
+    assert Grid((3, 4)).back(maps, torch.zeros(1, 5, 3, 4)) is maps
+    video = torch.arange(2.0 * 5 * 3 * 12).reshape(2, 5, 3, 3, 4)  # two versions of three frames
+    frames = Grid((3, 3, 4), "frames").back(video, torch.zeros(3, 5, 3, 4))
+    assert frames.shape == (6, 5, 3, 4)
+    assert torch.equal(frames[4], video[1, :, 1])
+
+
+def test_a_grid_in_words() -> None:
+    assert str(Grid((14, 20), "tokens", 1)) == "14×20 tokens"
+    assert str(Grid((14, 20))) == "14×20"
+    assert str(Grid((14, 20), "channels last")) == "14×20"
+    assert str(Grid((8, 7, 7), "frames")) == "8×7×7"
+    assert str(Grid((50,), "tokens")) == "50 tokens"
+
+
+def test_one_stride_leaves_the_positions_or_it_does_not() -> None:
+    assert Grid((7, 10)).fits((1, 3, 224, 320))
+    assert Grid((7, 10)).fits((1, 3, 223, 319))
+    assert not Grid((7, 7)).fits((1, 3, 224, 320))
+    assert not Grid((400, 400)).fits((1, 3, 224, 224))
+    assert Grid((4, 7, 7)).fits((1, 3, 16, 224, 224))  # frames have a stride of their own
