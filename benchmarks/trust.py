@@ -24,7 +24,7 @@ from page import write_part
 
 import seewhy
 from seewhy.dataset import Dataset, read_dataset
-from seewhy.evaluation.running import sample
+from seewhy.evaluation.protocol import sample
 from seewhy.metrics import METRICS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import sys
@@ -20,9 +21,10 @@ from seewhy.dataset.results import read_results
 from seewhy.errors import DataError, MethodError, MetricError, TargetError
 from seewhy.evaluation import evaluate
 from seewhy.evaluation.cases import chosen_classes
-from seewhy.evaluation.running import default_metrics, sample
-from seewhy.evaluation.summary import halves_of
+from seewhy.evaluation.curves import halves_of
+from seewhy.evaluation.protocol import default_metrics, sample
 from seewhy.images import Preprocess
+from seewhy.methods.cam import layer_cam
 from seewhy.metrics import METRICS, find_metric, imputation, localisation, masked_confidence, walk
 from seewhy.metrics.accumulate import PerImage
 from seewhy.metrics.metric import PLACED
@@ -328,6 +330,32 @@ def test_a_method_that_fails_on_one_picture_is_told_from_one_that_never_works(
     assert found.result("choosy", "energy")["n"] == 4
     with pytest.raises(MethodError, match="never works"):
         run(data, methods=[broken], metrics=["energy"])
+
+
+class Brightness:
+    """A method that is an object."""
+
+    def __call__(self, inputs: torch.Tensor, *, power: float = 1.0) -> torch.Tensor:
+        return inputs.amax(1) ** power
+
+
+def test_a_partial_and_an_object_are_methods_too(data: Dataset) -> None:
+    partial = functools.partial(layer_cam)
+    found = run(
+        data, methods=[partial, Brightness(), "layer-cam"], metrics=["energy"],
+        options={"power": 2.0},
+    )  # fmt: skip
+    names = [one["name"] for one in found.methods if not one["baseline"]]
+    assert names == ["layer_cam", "Brightness", "layer-cam"]
+    assert found.methods[1]["options"] == {"power": 2.0}
+    first, named = (found.values[name, "energy"] for name in ("layer_cam", "layer-cam"))
+    np.testing.assert_array_equal(first.array(), named.array())
+    plain = run(data, methods=[Brightness()], metrics=["energy"])
+    assert (
+        found.result("Brightness", "energy")["mean"] > plain.result("Brightness", "energy")["mean"]
+    )
+    with pytest.raises(MethodError, match="layer_cam came twice"):
+        run(data, methods=[partial, functools.partial(partial)], metrics=["energy"])
 
 
 def test_several_labels_are_several_rows_and_one_image(tmp_path: Path) -> None:

@@ -691,7 +691,7 @@ def test_errors(call: Any, message: str) -> None:
         call(Probability(2), images, maps)
 
 
-@pytest.mark.parametrize("measure", [metrics.deletion, metrics.insertion])
+@pytest.mark.parametrize("measure", [walk.deletion, walk.insertion])
 def test_a_step_is_one_224th_of_the_pixels_where_none_is_named(measure: Any) -> None:
     """RISE's 224 pixels of 224 × 224; here two of 16 × 28."""
     images = torch.rand(1, 1, 16, 28)

@@ -174,7 +174,7 @@ def evaluate(
         raise DataError(f"--out '{out}' is a file; a folder is wanted")
 
     from seewhy.dataset import read_dataset, read_mapping
-    from seewhy.evaluation.running import default_metrics
+    from seewhy.evaluation.protocol import default_metrics
     from seewhy.evaluation.running import evaluate as evaluated
 
     with progress(f"reading {data}"):
@@ -222,24 +222,11 @@ def _of_metric(setting: str) -> bool:
 
 def show(found: Evaluation, width: int) -> None:
     """The tables: a method a row, a metric a column; as many tables as the width asks for."""
-    cells = {(one["method"], one["metric"], one["subset"]): one for one in found.results}
-    subsets = list(dict.fromkeys(one["subset"] for one in found.results))
     names = [one["name"] for one in found.methods]
     first = max(map(len, [*names, "several classes: 0000"]))
     for metrics in _fitting([one["name"] for one in found.metrics], width - first):
-        rows: list[Sequence[object]] = []
-        for subset in subsets:
-            there = [name for name in names if any((name, one, subset) in cells for one in metrics)]
-            if not there:
-                continue
-            most = max(
-                (one["n"] for key, one in cells.items() if key[1] in metrics and key[2] == subset),
-            )
-            rows.append((f"{subset}: {most}", *[""] * len(metrics)))
-            for name in there:
-                own = [cells.get((name, one, subset)) for one in metrics]
-                rows.append((f"  {name}", *(_cell(one, most) for one in own)))
-        show_table(["pictures" if not rows else "", *metrics], rows, right=metrics)
+        rows = _rows(found, names, metrics)
+        show_table(["pictures", *metrics] if not rows else ["", *metrics], rows, right=metrics)
         say("")
     for metric in found.metrics:
         if said := _verdicts(found.results, metric["name"]):
@@ -247,7 +234,30 @@ def show(found: Evaluation, width: int) -> None:
     lower = [one["name"] for one in found.metrics if one["better"] == "lower"]
     if lower:
         say(f"lower is better: {', '.join(lower)}")
-    counts = found.counts
+    say(f"{_counted(found.counts)}; intervals: 95 % of bootstrap draws of pictures")
+
+
+def _rows(
+    found: Evaluation, names: Sequence[str], metrics: Sequence[str]
+) -> list[Sequence[object]]:
+    """Of some metrics: for each subset a row that names it, and one for each method."""
+    cells = {(one["method"], one["metric"], one["subset"]): one for one in found.results}
+    rows: list[Sequence[object]] = []
+    for subset in dict.fromkeys(one["subset"] for one in found.results):
+        here = {key[:2]: one for key, one in cells.items()
+                if key[2] == subset and key[1] in metrics}  # fmt: skip
+        there = [name for name in names if any((name, one) in here for one in metrics)]
+        if there:
+            most = max(one["n"] for one in here.values())
+            rows.append((f"{subset}: {most}", *[""] * len(metrics)))
+        for name in there:
+            own = [here.get((name, one)) for one in metrics]
+            rows.append((f"  {name}", *(_cell(one, most) for one in own)))
+    return rows
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """How many pictures there were, and what became of those that were not used."""
     words = [f"{counts['records']} pictures, {counts['used']} used"]
     words += [
         f"{counts[kind]} {said}"
@@ -260,7 +270,7 @@ def show(found: Evaluation, width: int) -> None:
         )
         if counts[kind]
     ]
-    say(f"{'; '.join(words)}; intervals: 95 % of bootstrap draws of pictures")
+    return "; ".join(words)
 
 
 def _verdicts(results: Sequence[Mapping[str, Any]], metric: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,26 +9,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from seewhy.boxes import Box as Outline
-from seewhy.dataset import Box
 from seewhy.dataset.results import Row
-from seewhy.evaluation.summary import Evaluation
-from seewhy.explainer import Prepared
+from seewhy.evaluation.result import Evaluation
 from seewhy.files import written_aside
-from seewhy.images import place
 
 ROWS = "rows.jsonl"
-_LARGEST = 280  # pixels of a drawn picture's longer side
 
 
-def write_files(folder: Path, evaluation: Evaluation, rows: Sequence[Row]) -> Evaluation:
-    """evaluation.json, table.csv, evaluation.html; rows.parquet where pyarrow is installed.
-
-    Returns:
-        The evaluation as it came.
-    """
+def write_files(folder: Path, evaluation: Evaluation, rows: Sequence[Row]) -> None:
+    """evaluation.json, table.csv, evaluation.html; rows.parquet where pyarrow is installed."""
     content = evaluation.to_json()
     with written_aside(folder / "evaluation.json") as aside:
         aside.write_text(json.dumps(content, indent=1, allow_nan=False), encoding="utf-8")
@@ -39,7 +26,6 @@ def write_files(folder: Path, evaluation: Evaluation, rows: Sequence[Row]) -> Ev
     write_page(folder / "evaluation.html", content)
     if find_spec("pyarrow") is not None:
         write_parquet(folder / "rows.parquet", rows)
-    return evaluation
 
 
 def write_page(path: Path, content: dict[str, Any]) -> None:
@@ -64,21 +50,3 @@ def write_parquet(path: Path, rows: Sequence[Row]) -> None:
     ]  # fmt: skip
     with written_aside(path) as aside:
         parquet.write_table(pyarrow.Table.from_pylist(flat), aside)
-
-
-def draw(prepared: Prepared, map_: Tensor, boxes: Sequence[Box]) -> str:
-    """The map over the picture with the true boxes, as a small JPEG in a data URI."""
-    from seewhy.render.colormap import color_range, has_negative
-    from seewhy.render.overlay import overlay
-
-    raw = map_.float().cpu().numpy()
-    heatmap = place(raw, prepared.window, prepared.picture.shape[:2])
-    limits = color_range([raw], signed=has_negative(raw))
-    outlines = [
-        Outline(round(b.x0), round(b.y0), round(b.x1), round(b.y1), score=1.0) for b in boxes
-    ]
-    drawn = overlay(prepared.picture, heatmap, prepared.window, limits=limits, boxes=outlines)
-    drawn.thumbnail((_LARGEST, _LARGEST))
-    buffer = io.BytesIO()
-    drawn.save(buffer, format="JPEG", quality=80)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,124 @@
+"""What an evaluation found, as plain values that everything else only reads."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from seewhy.metrics import METRICS
+from seewhy.metrics.accumulate import PerImage
+
+FORMAT = "seewhy evaluation 1"
+ALL = "all"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What `evaluate` found; each attribute is JSON's own types, NaN where nothing is defined.
+
+    Attributes:
+        protocol: everything that moves the numbers.
+        counts: records, how many were used, and what became of the others.
+        problems: `record` and `reason`, of those that could not be used.
+        methods: `name`, `layer`, `options`, `seconds` an image, and whether it is a `baseline`.
+        metrics: `name`, `title`, `better`, `says`, `source`, and its `protocol`; of tests the
+            value that a method `passes_below`.
+        results: of `method`, `metric` and `subset`: `n`, `undefined`, `mean`, `low`, `high`; of
+            tests also the `verdict`: `passes`, `fails`, or `open` where the interval leaves it so.
+        differences: of `method` `to` the first one, and to the best, paired over the images.
+        curves: of `metric` and `method`: `x`, `mean`, `low`, `high`, and the axes' titles.
+        images: the best and the worst of each method, with a `picture`; empty before it is written.
+        values: of each method and metric its values by picture.
+    """
+
+    protocol: dict[str, Any]
+    counts: dict[str, int]
+    problems: list[dict[str, str]]
+    methods: list[dict[str, Any]]
+    metrics: list[dict[str, Any]]
+    results: list[dict[str, Any]]
+    differences: list[dict[str, Any]]
+    curves: list[dict[str, Any]]
+    images: list[dict[str, Any]]
+    values: Mapping[tuple[str, str], PerImage]
+
+    def result(self, method: str, metric: str, subset: str = ALL) -> dict[str, Any]:
+        """One of the `results`.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for one in self.results:
+            if (one["method"], one["metric"], one["subset"]) == (method, metric, subset):
+                return one
+        raise KeyError((method, metric, subset))
+
+    def to_json(self) -> dict[str, Any]:
+        """All but `values`, as evaluation.json has it: what is not defined is null."""
+        fields = [f.name for f in dataclasses.fields(self) if f.name != "values"]
+        plain: dict[str, Any] = _plain({name: getattr(self, name) for name in fields})
+        return {"format": FORMAT, **plain}
+
+    def table(self) -> str:
+        """The results as CSV, a row each."""
+        text = io.StringIO()
+        protocols = {one["name"]: one["protocol"] for one in self.metrics}
+        numbers = ["n", "undefined", "mean", "low", "high"]
+        names = ["method", "metric", "subset", *numbers, "verdict", "protocol"]
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        for one in self.results:
+            said = "; ".join(f"{k}={v}" for k, v in protocols[one["metric"]].items())
+            writer.writerow(_plain(one) | {"protocol": said})
+        return text.getvalue()
+
+    def with_images(self, images: list[dict[str, Any]]) -> Evaluation:
+        """The same with pictures."""
+        return dataclasses.replace(self, images=images)
+
+    def extremes(self, count: int) -> list[dict[str, Any]]:
+        """Which pictures are each method's best and worst by the first metric, `count` of each."""
+        # What is measured on several pictures at once tells none of them apart.
+        alone = [one for one in self.metrics if METRICS[one["name"]].needs != "collage"]
+        if not alone:
+            return []
+        metric = alone[0]
+        found = []
+        for method in self.methods:
+            values = self.values.get((method["name"], metric["name"]))
+            if method["baseline"] or values is None:
+                continue
+            for kind, (id_, value) in _ends(values, count, lower=metric["better"] == "lower"):
+                record, label = id_.split("\t")
+                found.append(
+                    {
+                        "method": method["name"], "metric": metric["name"], "kind": kind,
+                        "record": record, "label": label, "value": value,
+                    }
+                )  # fmt: skip
+        return found
+
+
+def _ends(values: PerImage, count: int, *, lower: bool) -> list[tuple[str, tuple[str, float]]]:
+    """The `count` best and the `count` worst ids with their values, none in both."""
+    sign = 1 if lower else -1
+    defined = [(id_, float(values[id_])) for id_ in values.ids]
+    order = sorted((one for one in defined if not math.isnan(one[1])), key=lambda p: sign * p[1])
+    best = order[:count]
+    worst = [pair for pair in reversed(order) if pair not in best][:count]
+    return [("best", one) for one in best] + [("worst", one) for one in worst]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

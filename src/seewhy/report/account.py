@@ -1,0 +1,146 @@
+"""What stands behind the figures: single images, problems, and the protocol."""
+
+from __future__ import annotations
+
+import re
+
+from seewhy.report.markup import NOTHING, Scale, finite, name, settings, text, value
+from seewhy.report.values import Entry, Measured, Metric, entries, mapping, names
+from seewhy.report.words import better_side, class_attribute, heading, named, whole
+
+# The only pictures that go onto the page: an address would be fetched from elsewhere.
+_PICTURE = re.compile(r"data:image/(?:jpeg|png|webp|gif);base64,[A-Za-z0-9+/]+=*")
+
+
+def single_images(results: Entry, evaluation: Measured) -> str:
+    """The best and the worst images of each method."""
+    images = entries(results, "images")
+    parts = []
+    for method in evaluation.methods:
+        cards = []
+        for metric in evaluation.metrics:
+            own = [
+                image
+                for image in images
+                if (str(image.get("method")), str(image.get("metric")))
+                == (method.name, metric.name)
+            ]
+            rows = "".join(
+                f"<h4>{text(kind.capitalize())}</h4>"
+                f'<div class="row">{"".join(_picture(image, metric) for image in shown)}</div>'
+                for kind in names(own, "kind")
+                if (shown := [image for image in own if str(image.get("kind")) == kind])
+            )
+            if rows:
+                cards.append(f'<div class="card">{heading(metric)}{rows}</div>')
+        if cards:
+            parts.append(
+                f'<h3 class="method">{named(method)}</h3><div class="cards">{"".join(cards)}</div>'
+            )
+    return "".join(parts)
+
+
+def _picture(image: Entry, metric: Metric) -> str:
+    source = str(image.get("picture") or "")
+    record, label = image.get("record"), image.get("label")
+    shown = ""
+    if _PICTURE.fullmatch(source):
+        alt = ", ".join(str(one) for one in (label, record) if one not in (None, ""))
+        shown = f'<img src="{source}" alt="{text(alt)}">'
+    words = "".join(
+        f"<span>{name(one)}</span><br>" for one in (label, record) if one not in (None, "")
+    ).removesuffix("<br>")
+    measured = metric.scale.number(image.get("value"))
+    return f"<figure>{shown}<figcaption><b>{measured}</b>{words}</figcaption></figure>"
+
+
+def problems_of(results: Entry) -> str:
+    """How many records became what, and why some could not be used."""
+    counts, problems = mapping(results, "counts"), entries(results, "problems")
+    parts = []
+    if counts:
+        rows = "".join(
+            f"<div><dt>{text(str(one).replace('_', ' '))}</dt><dd>{whole(count)}</dd></div>"
+            for one, count in counts.items()
+        )
+        parts.append(f'<dl class="counts">{rows}</dl>')
+    if problems:
+        rows = "".join(
+            f'<tr><th scope="row">{name(problem.get("record", NOTHING))}</th>'
+            f"<td>{name(problem.get('reason', NOTHING))}</td></tr>"
+            for problem in problems
+        )
+        parts.append(
+            '<p>These are in no figure of this page.</p><div class="scroll">'
+            '<table class="words"><thead><tr><th scope="col">Record</th>'
+            f'<th scope="col">Reason</th></tr></thead><tbody>{rows}</tbody></table></div>'
+        )
+    return "".join(parts)
+
+
+def protocol_of(results: Entry, evaluation: Measured) -> str:
+    """Everything that moves the figures: the run, each metric, each method."""
+    parts = []
+    protocol = mapping(results, "protocol")
+    cards = []
+    if protocol:
+        cards.append(f'<div class="card"><h3>The run</h3>{settings(dict(protocol))}</div>')
+    for metric in evaluation.metrics:
+        entry = metric.entry
+        says = f"<p>{text(entry['says'])}</p>" if entry.get("says") else ""
+        source = f'<p class="note">{text(entry["source"])}</p>' if entry.get("source") else ""
+        options = settings(dict(mapping(entry, "protocol")))
+        if says or source or options:
+            cards.append(
+                f'<div class="card"><h3>{text(metric.title)}{better_side(metric)}</h3>'
+                f"{says}{source}{options}</div>"
+            )
+    if cards:
+        parts.append(
+            "<p>A number means what its protocol says; with another one it is another number.</p>"
+            f'<div class="cards protocol">{"".join(cards)}</div>'
+        )
+    parts.append(_method_table(evaluation))
+    return "".join(parts)
+
+
+def _method_table(evaluation: Measured) -> str:
+    """What each method was run with, and what it cost; columns that say nothing are left out."""
+    described = [method for method in evaluation.methods if method.entry]
+    scale = Scale.of(method.entry.get("seconds") for method in described)
+    columns = {
+        "Layer": {m.name: name(m.entry["layer"]) for m in described if m.entry.get("layer")},
+        "Options": {
+            m.name: ", ".join(
+                f"{text(option)}: {value(setting)}"
+                for option, setting in m.entry["options"].items()
+            )
+            for m in described
+            if mapping(m.entry, "options")
+        },
+        f"Seconds an image {scale.unit}".strip(): {
+            m.name: scale.number(m.entry.get("seconds"))
+            for m in described
+            if finite(m.entry.get("seconds")) is not None
+        },
+    }
+    columns = {title: column for title, column in columns.items() if column}
+    if not columns:
+        return ""
+    side = {
+        title: class_attribute("figure" if title.startswith("Seconds") else "") for title in columns
+    }
+    heads = "".join(f'<th scope="col">{title}</th>' for title in columns)
+    rows = "".join(
+        f'<tr><th scope="row">{named(method)}</th>'
+        + "".join(
+            f"<td{side[title]}>{column.get(method.name, NOTHING)}</td>"
+            for title, column in columns.items()
+        )
+        + "</tr>"
+        for method in described
+    )
+    return (
+        '<div class="scroll protocol"><table class="words"><thead><tr><th scope="col">Method</th>'
+        f"{heads}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
