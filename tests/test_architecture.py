@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "files": set(),
     "scaling": {"errors"},
     "tiles": {"attribution", "models", "targets", "errors"},
-    "dataset": {"dataset", "targets", "files", "errors"},
+    "dataset": {"dataset", "targets", "boxes", "files", "errors"},
     "errors": set(),
     "layers": {"models", "errors"},
     "evidence": {"models", "targets", "precision", "errors"},

@@ -33,3 +33,14 @@ class MetricError(SeewhyError, ValueError):
 
 class DataError(SeewhyError, ValueError):
     """Annotated pictures that cannot be read, or whose labels do not fit the model."""
+
+
+def at_least_one(error: type[SeewhyError], **counts: int) -> None:
+    """Refuse an option that is a count and below 1, by its name.
+
+    Raises:
+        SeewhyError: of the type `error`.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise error(f"{name}={count} leaves nothing to do; at least 1 is wanted.")

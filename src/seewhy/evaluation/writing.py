@@ -13,8 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from seewhy.boxes import Box as Outline
-from seewhy.dataset import Box
+from seewhy.boxes import Box
 from seewhy.dataset.results import Row
 from seewhy.evaluation.summary import Evaluation
 from seewhy.explainer import Prepared
@@ -74,9 +73,7 @@ def draw(prepared: Prepared, map_: Tensor, boxes: Sequence[Box]) -> str:
     raw = map_.float().cpu().numpy()
     heatmap = place(raw, prepared.window, prepared.picture.shape[:2])
     limits = color_range([raw], signed=has_negative(raw))
-    outlines = [
-        Outline(round(b.x0), round(b.y0), round(b.x1), round(b.y1), score=1.0) for b in boxes
-    ]
+    outlines = [Box(round(b.x0), round(b.y0), round(b.x1), round(b.y1)) for b in boxes]
     drawn = overlay(prepared.picture, heatmap, prepared.window, limits=limits, boxes=outlines)
     drawn.thumbnail((_LARGEST, _LARGEST))
     buffer = io.BytesIO()
