@@ -164,8 +164,6 @@ def checked_opacity(opacity: float) -> float:
 
 def _colors(heatmap: np.ndarray, colormap: str | None, limits: Limits | None) -> np.ndarray:
     heatmap = np.asarray(heatmap)
-    if heatmap.ndim != 2 or not heatmap.size:
-        raise ImageError(f"the heatmap is {heatmap.shape}; one map (height, width) is wanted.")
     if limits is None:
         limits = value_range([heatmap], signed=has_negative(heatmap))
     limits = checked_limits(limits)
