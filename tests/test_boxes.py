@@ -40,7 +40,10 @@ def test_by_hand():
         Box(3, 3, 4, 4, score=2),
     )  # fmt: skip
     # 30 % of 10 is 3, and 3 is not above it.
-    assert boxes(HAND, threshold=0.3, largest=False) == (Box(2, 1, 3, 2, 4), Box(5, 2, 6, 3, 10))
+    assert boxes(HAND, threshold=0.3, largest=False) == (
+        Box(2, 1, 3, 2, score=4),
+        Box(5, 2, 6, 3, score=10),
+    )
     assert mask(HAND, threshold=0.3).sum() == 2
     assert mask(HAND, largest=True).sum() == 5
     assert mask(HAND).sum() == 7

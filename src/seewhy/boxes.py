@@ -20,21 +20,36 @@ _MOST_AT_ONCE = 20_000_000  # components × thresholds kept in memory by `sweep`
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of pixels: `x0 <= x < x1`, `y0 <= y < y1`; whole numbers from a map.
+    """A rectangle in pixels of the picture: `x0 <= x < x1`, `y0 <= y < y1`.
+
+    A map gives whole numbers and a score; annotated data gives a label, and fractions of a pixel
+    where the annotator drew them.
 
     Attributes:
-        x0, y0: its left and upper edge.
-        x1, y1: its right and lower edge, the first pixel that is no longer inside.
-        score: the largest value of the map inside of the component that it surrounds.
+        x0: left edge, measured from the picture's left edge.
+        y0: upper edge, from the picture's upper edge.
+        x1: right edge, the first pixel that is no longer inside.
+        y1: lower edge, likewise.
+        label: the data's own name of the object's class; empty where a map gave the box.
+        difficult: what the data marks as hard to see (VOC), or as a crowd (COCO).
+        score: the largest value of the map inside of the component that the box surrounds; None
+            where the data gave the box.
     """
 
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-    score: float
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    label: str = ""
+    difficult: bool = False
+    score: float | None = None
 
-    def as_tuple(self) -> tuple[int, int, int, int]:
+    @property
+    def area(self) -> float:
+        """In pixels."""
+        return (self.x1 - self.x0) * (self.y1 - self.y0)
+
+    def as_tuple(self) -> tuple[float, float, float, float]:
         """`(x0, y0, x1, y1)`, as most libraries take a box."""
         return self.x0, self.y0, self.x1, self.y1
 

@@ -44,3 +44,14 @@ def not_known(kind: str, name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return f"{kind} '{name}' is not known; {hint}There are {', '.join(known)}."
+
+
+def at_least_one(error: type[SeewhyError], **counts: int) -> None:
+    """Refuse an option that is a count and below 1, by its name.
+
+    Raises:
+        SeewhyError: of the type `error`.
+    """
+    for name, count in counts.items():
+        if count < 1:
+            raise error(f"{name}={count} leaves nothing to do; at least 1 is wanted.")

@@ -18,7 +18,7 @@ from seewhy.attribution import run
 from seewhy.errors import MethodError
 from seewhy.methods import backprop
 from seewhy.methods.cam import eigen_cam, grad_cam, hires_cam
-from seewhy.models.relu_rules import relu_rule
+from seewhy.models.relu_rules import ReluRule
 from seewhy.request import Request
 
 NOISY = ["smooth_grad", "var_grad", "square_grad"]
@@ -38,7 +38,7 @@ class Differentiated:
         if self.rule is None:
             scores = self.scores(leaf)
         else:
-            with relu_rule(self.rule):
+            with ReluRule(self.rule):
                 scores = self.scores(leaf)
         return torch.autograd.grad(scores.sum(), leaf)[0]
 

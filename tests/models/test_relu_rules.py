@@ -17,7 +17,7 @@ from reference.backprop import relu_network_gradient
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError, checkpoint
 
-from seewhy.models.relu_rules import relu_rule
+from seewhy.models.relu_rules import ReluRule
 
 RULES = ["guided", "deconvnet"]
 
@@ -85,7 +85,7 @@ def passed_back(form: Callable[[Tensor], Tensor], rule: str | None) -> tuple[Ten
     if rule is None:
         outputs = form(leaf.clone())
     else:
-        with relu_rule(rule):
+        with ReluRule(rule):
             outputs = form(leaf.clone())
     (gradient,) = torch.autograd.grad(outputs, leaf, INCOMING)
     return outputs.detach(), gradient
@@ -96,7 +96,7 @@ def input_gradient(model: nn.Module, images: Tensor, target: int, rule: str | No
     if rule is None:
         outputs = model(leaf)
     else:
-        with relu_rule(rule):
+        with ReluRule(rule):
             outputs = model(leaf)
     (gradient,) = torch.autograd.grad(outputs[:, target].sum(), leaf)
     return gradient
@@ -215,7 +215,7 @@ def test_what_an_activation_gives_may_be_changed_in_place_where_it_might_before(
 @pytest.mark.parametrize("rule", RULES)
 def test_gradients_of_several_uses_are_added_before_the_rule(rule: str) -> None:
     leaf = torch.tensor([1.0]).requires_grad_()
-    with relu_rule(rule):
+    with ReluRule(rule):
         used = F.relu(leaf)
     (gradient,) = torch.autograd.grad(5 * used - 3 * used, leaf)
     assert gradient.item() == 2
@@ -284,7 +284,7 @@ def test_without_activations_it_is_the_gradient_and_says_so(rule: str) -> None:
     images = torch.randn(2, 3, 8, 8)
     plain = input_gradient(network, images, 1, None)
     assert torch.equal(input_gradient(network, images, 1, rule), plain)
-    with relu_rule(rule) as met:
+    with ReluRule(rule) as met:
         network(images.requires_grad_())
     assert met.rectifiers == 0
     assert not met.others
@@ -293,10 +293,10 @@ def test_without_activations_it_is_the_gradient_and_says_so(rule: str) -> None:
 
 def test_it_says_which_activations_it_met() -> None:
     leaf = VALUES.clone().requires_grad_()
-    with relu_rule("guided") as met:
+    with ReluRule("guided") as met:
         F.relu(leaf)
     assert (met.rectifiers, met.others, met.warnings) == (1, set(), ())
-    with relu_rule("guided") as met:
+    with ReluRule("guided") as met:
         F.gelu(F.silu(leaf).clamp(min=0))
         F.relu(VALUES)  # no gradient passes here
     assert (met.rectifiers, met.others) == (1, {"gelu", "silu"})
@@ -357,7 +357,7 @@ def test_nothing_changes_in_the_model_and_nothing_stays(rule: str) -> None:
 
 def test_an_error_in_the_network_ends_the_rule() -> None:
     def failing() -> None:
-        with relu_rule("guided"):
+        with ReluRule("guided"):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -369,7 +369,7 @@ def test_an_error_in_the_network_ends_the_rule() -> None:
 def test_another_thread_is_not_concerned(rule: str) -> None:
     expected = passed_back(F.relu, None)[1]
     found: list[Tensor] = []
-    with relu_rule(rule):
+    with ReluRule(rule):
         thread = threading.Thread(target=lambda: found.append(passed_back(F.relu, None)[1]))
         thread.start()
         thread.join()
@@ -399,12 +399,12 @@ def test_two_threads_with_two_rules_do_not_mix() -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_nothing_is_touched_where_no_gradient_is_wanted(rule: str) -> None:
     values = VALUES.clone()
-    with relu_rule(rule), torch.no_grad():
+    with ReluRule(rule), torch.no_grad():
         made = F.relu_(values)
         assert made is values
         assert not made.requires_grad
     out = torch.empty_like(VALUES)
-    with relu_rule(rule), torch.no_grad():
+    with ReluRule(rule), torch.no_grad():
         torch.clamp(VALUES, min=0, out=out)
     assert torch.equal(out, VALUES.relu())
 
@@ -412,7 +412,7 @@ def test_nothing_is_touched_where_no_gradient_is_wanted(rule: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_half_precision_keeps_its_type(rule: str) -> None:
     leaf = VALUES.to(torch.bfloat16).requires_grad_()
-    with relu_rule(rule):
+    with ReluRule(rule):
         outputs = F.relu(leaf)
     (gradient,) = torch.autograd.grad(outputs, leaf, INCOMING.to(torch.bfloat16))
     assert outputs.dtype == gradient.dtype == torch.bfloat16
@@ -423,15 +423,15 @@ def test_a_checkpointed_network_is_right_or_says_that_it_is_not() -> None:
     _, modular, images = functional_and_modular()
     expected = input_gradient(modular, images, 0, "guided")
     leaf = images.clone().requires_grad_()
-    with relu_rule("guided"):
+    with ReluRule("guided"):
         outputs = checkpoint(modular, leaf, use_reentrant=False)
     (gradient,) = torch.autograd.grad(outputs[:, 0].sum(), leaf)
     assert torch.allclose(gradient, expected, rtol=1e-5, atol=1e-9)
-    with relu_rule("deconvnet"):
+    with ReluRule("deconvnet"):
         outputs = checkpoint(modular, leaf, use_reentrant=False)
     with pytest.raises(CheckpointError):
         torch.autograd.grad(outputs[:, 0].sum(), leaf)
-    with relu_rule("guided") as met:
+    with ReluRule("guided") as met:
         checkpoint(modular, leaf, use_reentrant=True)
     assert met.warnings
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from seewhy.errors import ImageError
 from seewhy.images import Window, place
 from seewhy.render.colormap import NOT_A_NUMBER, colorize
-from seewhy.render.overlay import blend, heat_image, inside, overlay
+from seewhy.render.overlay import blend, inside, overlay
 
 from .stand_ins import grey_picture, whole
 
@@ -30,7 +30,6 @@ def test_opacity_goes_from_the_picture_to_the_map():
     window = whole(picture)
     assert np.array_equal(overlay(picture, heatmap, window, opacity=0), picture)
     full = np.asarray(overlay(picture, heatmap, window, opacity=1))
-    assert np.array_equal(full, heat_image(heatmap))
     assert np.array_equal(full, colorize(heatmap / heatmap.max()))
 
 
@@ -60,13 +59,16 @@ def test_nan_is_grey_and_leaves_the_other_values_their_range():
 
 def test_limits_given_are_the_values_of_the_end_colours():
     heatmap = np.array([[0, 5, 10.0]])
-    got = np.asarray(heat_image(heatmap, limits=(5, 20)))[0]
+    blank = np.zeros((1, 3, 3), np.uint8)
+    drawn = overlay(blank, heatmap, whole(blank), opacity=1, limits=(5, 20))
+    got = np.asarray(drawn)[0]
     expected = colorize(np.array([0, 0, 1 / 3]))
     assert got.tolist() == expected.tolist()
 
 
 def test_negative_values_take_the_diverging_map_with_zero_in_the_middle():
-    got = np.asarray(heat_image(np.array([[-1, 0, 4.0]])))[0]
+    blank = np.zeros((1, 3, 3), np.uint8)
+    got = np.asarray(overlay(blank, np.array([[-1, 0, 4.0]]), whole(blank), opacity=1))[0]
     assert got.tolist() == colorize(np.array([3 / 8, 0.5, 1]), "RdBu_r").tolist()
 
 
@@ -138,8 +140,8 @@ def test_what_does_not_fit_together_is_refused_in_a_sentence():
     for opacity in (-0.1, 1.5, np.nan):
         with pytest.raises(ImageError, match="opacity is"):
             overlay(picture, np.zeros((60, 80)), whole(picture), opacity=opacity)
-    with pytest.raises(ImageError, match="one map"):
-        heat_image(np.zeros((2, 3, 3)))
+    with pytest.raises(ImageError, match="heatmap is"):
+        overlay(picture, np.zeros((2, 60, 80)), whole(picture))
 
 
 def test_the_callers_arrays_are_left_as_they_were():

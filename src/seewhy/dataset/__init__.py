@@ -5,9 +5,10 @@ the reason and left out; nothing is lost silently, and one bad record does not s
 Pictures and masks are opened when they are asked for.
 """
 
+from seewhy.boxes import Box
 from seewhy.dataset.classes import map_classes, read_mapping, read_synsets
 from seewhy.dataset.reading import KINDS, read_dataset
-from seewhy.dataset.records import Box, Dataset, IndexMasks, Masks, Problem, Record
+from seewhy.dataset.records import Dataset, IndexMasks, Masks, Problem, Record
 
 __all__ = [
     "KINDS",

@@ -13,37 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 import PIL.Image
 
+from seewhy.boxes import Box as Box  # what the formats read into
 from seewhy.errors import DataError
 
 SLACK = 1.0
 """How far, in pixels, a box may stick out of its picture before it counts as wrong: annotators
 round. It is cut at the picture's edge."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """Where an object lies, in pixels of the picture: x0 ≤ x < x1 and y0 ≤ y < y1.
-
-    Attributes:
-        x0: left edge, measured from the picture's left edge.
-        y0: upper edge, from the picture's upper edge.
-        x1: right edge, exclusive.
-        y1: lower edge, exclusive.
-        label: the data's own name of the object's class.
-        difficult: what the data marks as hard to see (VOC), or as a crowd (COCO).
-    """
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    label: str
-    difficult: bool = False
-
-    @property
-    def area(self) -> float:
-        """In pixels."""
-        return (self.x1 - self.x0) * (self.y1 - self.y0)
 
 
 class Masks(Protocol):

@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from seewhy.boxes import Box as Outline
-from seewhy.dataset import Box, Record
+from seewhy.boxes import Box
+from seewhy.dataset import Record
 from seewhy.errors import SeewhyError
 from seewhy.evaluation.session import Session
 from seewhy.explainer import Prepared
@@ -53,9 +53,7 @@ def draw(prepared: Prepared, map_: Tensor, boxes: Sequence[Box]) -> str:
     raw = map_.float().cpu().numpy()
     heatmap = place(raw, prepared.window, prepared.picture.shape[:2])
     limits = color_range([raw], signed=has_negative(raw))
-    outlines = [
-        Outline(round(b.x0), round(b.y0), round(b.x1), round(b.y1), score=1.0) for b in boxes
-    ]
+    outlines = [Box(round(b.x0), round(b.y0), round(b.x1), round(b.y1)) for b in boxes]
     picture = overlay(prepared.picture, heatmap, prepared.window, limits=limits, boxes=outlines)
     picture.thumbnail((_LARGEST, _LARGEST))
     buffer = io.BytesIO()

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv1d, one_hot, pad
 
-from seewhy.errors import MethodError
+from seewhy.errors import MethodError, at_least_one
 from seewhy.methods.positions import at_positions, spatial
 from seewhy.methods.signed import Note, note_negative_sums
 from seewhy.scaling import resize_map, unit_range
@@ -211,7 +211,7 @@ def ss_cam(
         noise: standard deviation of what is added to a mask in 0..1.
         seed: of the noise.
     """
-    _at_least_one(samples=samples)
+    at_least_one(MethodError, samples=samples)
     generator = torch.Generator().manual_seed(seed)
     drawn = noise * torch.randn(samples, 1, *image.shape[1:], generator=generator)
     drawn = drawn.to(image)
@@ -229,7 +229,7 @@ def is_cam(
 
     torch-cam's factors are running sums of these and go up to (N + 1) / 2.
     """
-    _at_least_one(steps=steps)
+    at_least_one(MethodError, steps=steps)
     shares = at_positions(torch.arange(1, steps + 1).to(image), image[None]) / steps
     channels = _varying(activations)
     through = _scores_through(
@@ -256,7 +256,7 @@ def group_cam(
         activations, gradients, image, forward_probability: see above.
         groups: how many groups of neighbouring channels; fewer where there are fewer channels.
     """
-    _at_least_one(groups=groups)
+    at_least_one(MethodError, groups=groups)
     weighted = gradients.mean(spatial(gradients), keepdim=True) * activations
     merged = torch.stack([part.sum(1).relu() for part in weighted.chunk(groups, 1)], 1)
     target = torch.arange(len(merged), device=merged.device).repeat_interleave(merged.shape[1])
@@ -355,7 +355,7 @@ def rise(
         keep: the share of cells that are open.
         seed: of the masks.
     """
-    _at_least_one(masks=masks)
+    at_least_one(MethodError, masks=masks)
     counts = _each_side("cells", cells, image.shape[1:])
     if not 0 < keep <= 1:
         raise MethodError(f"keep={keep} is not a share; choose one above 0 and up to 1.")
@@ -539,15 +539,9 @@ def _each_side(name: str, value: int | Sequence[int], size: Sequence[int]) -> li
             f"{len(size)} dimensions of {_by(size)}."
         )
     for one in each:
-        _at_least_one(**{name: one})
+        at_least_one(MethodError, **{name: one})
     return each
 
 
 def _by(size: Sequence[int]) -> str:
     return " × ".join(map(str, size))
-
-
-def _at_least_one(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise MethodError(f"{name}={count} leaves nothing to do; at least 1 is wanted.")

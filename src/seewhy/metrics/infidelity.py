@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from seewhy.errors import MetricError
+from seewhy.errors import MetricError, at_least_one
 from seewhy.metrics.baselines import Baseline, stand_in_of
 from seewhy.metrics.metric import Metric
 from seewhy.metrics.scoring import (
     AT_ONCE,
     Score,
-    at_least_one,
     nan_where_not,
     originals_of,
     prepared,
@@ -70,7 +69,7 @@ def infidelity_square(
     """
     if not 0 < largest <= 1:
         raise MetricError(f"largest={largest} is not a share; choose one above 0 and up to 1.")
-    at_least_one(samples=samples)
+    at_least_one(MetricError, samples=samples)
     maps, defined = prepared(images, maps)
     stand_in = stand_in_of(images, baseline, seed)
     height, width = images.shape[2:]
@@ -117,7 +116,7 @@ def infidelity_gaussian(
         sigma: of the noise, in the units of what the model sees.
         samples: how many draws.
     """
-    at_least_one(samples=samples)
+    at_least_one(MetricError, samples=samples)
     maps, defined = prepared(images, maps)
     stand_in = stand_in_of(images, baseline, seed)
     generator = torch.Generator().manual_seed(seed)

@@ -28,20 +28,13 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from seewhy.errors import MetricError
+from seewhy.errors import MetricError, at_least_one
 from seewhy.metrics.resizing import to_size
 
 Score: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """`score(images (m, channels, height, width), rows (m,)) -> scores (m,)`."""
 
 AT_ONCE = 16
-
-
-def at_least_one(**counts: int) -> None:
-    """Raises MetricError where one of the counts, by its option's name, is below 1."""
-    for name, count in counts.items():
-        if count < 1:
-            raise MetricError(f"{name}={count} leaves nothing to do; at least 1 is wanted.")
 
 
 def prepared(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +67,7 @@ def scores_of(
     at_once: int,
 ) -> Tensor:
     """The scores `(count,)` of versions that `make(which)` gives, and the rows they come from."""
-    at_least_one(at_once=at_once)
+    at_least_one(MetricError, at_once=at_once)
     parts = []
     with torch.no_grad():
         for which in torch.split(torch.arange(count), at_once):

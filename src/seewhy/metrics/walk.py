@@ -11,13 +11,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from seewhy.errors import MetricError
+from seewhy.errors import MetricError, at_least_one
 from seewhy.metrics.baselines import Baselines, stand_in_of
 from seewhy.metrics.metric import Curve, Metric
 from seewhy.metrics.scoring import (
     AT_ONCE,
     Score,
-    at_least_one,
     nan_where_not,
     prepared,
     ranked,
@@ -125,7 +124,7 @@ def pixel_flipping(
         flips: how many regions are replaced, at most as many as there are.
         order: whether the most or the least relevant regions go first.
     """
-    at_least_one(region=region, flips=flips)
+    at_least_one(MetricError, region=region, flips=flips)
     if order not in ("most", "least"):
         raise MetricError(f"order={order!r} is unknown; choose 'most' or 'least'.")
     maps, defined = prepared(images, maps)

@@ -1,6 +1,6 @@
 """Backpropagation with another rule at the ReLUs, with nothing swapped in the module tree.
 
-`relu_rule` sees every activation function as it is called, as a module or as a function, in place
+`ReluRule` sees every activation function as it is called, as a module or as a function, in place
 or not, by the calling thread only. What it cannot see: activations inside TorchScript, compiled
 code or a custom `autograd.Function`, ones that a network spells out in other operations
 (`x * sigmoid(x)`, `maximum(x, 0)`), and ones that run in the backward pass only (activation
@@ -10,8 +10,7 @@ checkpointing: switch it off). There the ordinary derivative holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -22,9 +21,8 @@ from torch.overrides import TorchFunctionMode
 Rule = Literal["guided", "deconvnet"]
 
 
-@contextmanager
-def relu_rule(rule: Rule) -> Iterator[ReluRule]:
-    """Forward passes in the block are differentiated with `rule` at each activation function.
+class ReluRule(TorchFunctionMode):
+    """A context in which forward passes are differentiated with a rule at each activation function.
 
     What they compute is unchanged. Rectifiers are ReLU in every form: `ReLU`, `ReLU6`, `Hardtanh`,
     `Threshold` and `clamp` where they cut at 0 from below.
@@ -37,13 +35,6 @@ def relu_rule(rule: Rule) -> Iterator[ReluRule]:
     networks use as gates, are left as they are.
 
     The gradients may be taken inside the block or behind it.
-    """
-    with ReluRule(rule) as met:
-        yield met
-
-
-class ReluRule(TorchFunctionMode):
-    """A rule at work; made by `relu_rule`.
 
     Attributes:
         rectifiers: how many calls of a ReLU it has met where a gradient passes.

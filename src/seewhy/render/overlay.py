@@ -31,23 +31,6 @@ _BOUNDARY = 255
 _BOX, _BOX_EDGE = 255, 0
 
 
-def heat_image(
-    heatmap: np.ndarray, *, colormap: str | None = None, limits: Limits | None = None
-) -> Image.Image:
-    """The map alone (height, width), in colours.
-
-    Args:
-        heatmap: raw values; NaN is drawn grey.
-        colormap: matplotlib's name of one; None chooses by whether the range is centred at 0.
-        limits: the values of the first and the last colour; None is 0 to the map's largest value,
-            or as far below 0 as above for a map with negative values.
-
-    Raises:
-        ImageError: not one map, an unknown colour map, or limits that are not a range.
-    """
-    return Image.fromarray(_colors(heatmap, colormap, limits))
-
-
 def overlay(
     picture: np.ndarray,
     heatmap: np.ndarray,
@@ -62,15 +45,17 @@ def overlay(
 
     Args:
         picture: uint8 RGB (height, width, 3).
-        heatmap: (height, width), the map as it lies on the picture.
+        heatmap: (height, width), the map as it lies on the picture; NaN is drawn grey.
         window: the part of the picture that the model saw.
         opacity: the share of the colour in each pixel: 0 is the picture alone, 1 the map alone.
-        colormap: as `heat_image` takes it.
-        limits: as `heat_image` takes it.
+        colormap: matplotlib's name of one; None chooses by whether the range is centred at 0.
+        limits: the values of the first and the last colour; None is 0 to the map's largest value,
+            or as far below 0 as above for a map with negative values.
         boxes: outlined on top, each with its edges on its own outermost pixels.
 
     Raises:
-        ImageError: what `heat_image` raises, a picture of another size, or an opacity beyond 0..1.
+        ImageError: not one map of the picture's size, an unknown colour map, limits that are no
+            range, or an opacity beyond 0..1.
     """
     picture, opacity = checked_picture(picture), checked_opacity(opacity)
     if np.shape(heatmap) != picture.shape[:2]:
@@ -179,8 +164,6 @@ def checked_opacity(opacity: float) -> float:
 
 def _colors(heatmap: np.ndarray, colormap: str | None, limits: Limits | None) -> np.ndarray:
     heatmap = np.asarray(heatmap)
-    if heatmap.ndim != 2 or not heatmap.size:
-        raise ImageError(f"the heatmap is {heatmap.shape}; one map (height, width) is wanted.")
     if limits is None:
         limits = value_range([heatmap], signed=has_negative(heatmap))
     limits = checked_limits(limits)
