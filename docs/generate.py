@@ -56,7 +56,7 @@ def draw_pictures() -> None:
         model, cat, ["tabby", "Egyptian cat", "lynx"], method=["grad-cam", "layer-cam", "hires-cam"]
     )
     grid.figure().savefig(images / "compare.jpg", **small)
-    features = seewhy.feature_maps(
+    features = seewhy.find_features(
         model, cat, layer="blocks.5", sort="contribution", target="tabby", top=32
     )
     features.save(images / "features.jpg", columns=8)

@@ -181,7 +181,7 @@ def explain(model: LoadedModel, pictures: Sequence[Path], results: Path) -> Tabl
     table = Table("picture", "class", "probability", "files")
     for picture in pictures:
         stem = picture.stem
-        seewhy.feature_maps(model, picture, layer=LAYER).save(results / f"{stem}-features.png")
+        seewhy.find_features(model, picture, layer=LAYER).save(results / f"{stem}-features.png")
         for label in LABELS:
             for method in METHODS:
                 explanation = seewhy.explain(model, picture, label, method=method, layer=LAYER)

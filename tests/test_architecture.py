@@ -29,58 +29,75 @@ TREE = read_tree(Path(seewhy.__file__).parent)
 MAY_IMPORT = {
     # What stands alone.
     "errors": set(),
+    "facts": set(),
     "files": set(),
+    "one_line": set(),
+    "option": set(),
     "precision": set(),
     "progress": set(),
     "version": set(),
+    "endings": {"errors"},
     "scaling": {"errors"},
     "boxes": {"errors"},
     "images": {"errors"},
-    # Formulas and measures know nothing of models.
-    "methods": {"scaling", "errors"},
+    # How a result is written: a picture, or data that can be read back.
+    "data_file": {"facts", "files", "errors"},
+    "saving": {"data_file", "endings", "files", "errors"},
+    # Formulas and measures know nothing of models; a method's value looks its needs up.
+    "methods": {"evidence", "option", "scaling", "errors"},
     "metrics": {"boxes", "scaling", "errors"},
     "targets": {"errors"},
     # Pictures and pages are drawn from plain values: no result is imported, not even as a type.
-    "render": {"errors"},
+    "render": {"saving", "errors"},
     "report": {"render", "errors"},
     # Models are watched, and asked for what methods need.
-    "models": {"images", "precision", "progress", "errors"},
+    "models": {"images", "one_line", "precision", "progress", "errors"},
     "layers": {"models", "errors"},
     "evidence": {"models", "targets", "precision", "errors"},
-    "attribution": {"evidence", "models", "methods", "targets", "layers", "errors"},
+    "request": {"methods", "layers", "models", "errors"},
+    "attribution": {
+        "request", "evidence", "models", "methods", "targets", "layers", "errors"
+    },
     "tiles": {"attribution", "models", "targets", "errors"},
     # Results, and who makes them.
-    "explanation": {"images", "targets", "boxes", "render", "files", "errors"},
+    "explanation": {
+        "images", "targets", "boxes", "render", "data_file", "endings", "facts", "one_line",
+        "saving", "errors",
+    },
     "explainer": {
-        "explanation", "attribution", "models", "targets", "layers", "images", "version", "errors"
+        "explanation", "request", "attribution", "methods", "models", "targets", "layers",
+        "images", "version", "errors",
     },
     "features": {
-        "explainer", "models", "targets", "layers", "images", "render", "files", "errors"
+        "explainer", "models", "targets", "layers", "images", "render", "one_line", "saving",
+        "errors",
     },
     "concepts": {
         "explainer", "explanation", "models", "methods", "targets", "layers", "images", "render",
-        "files", "errors",
+        "one_line", "saving", "errors",
     },
     "comparison": {
-        "explainer", "explanation", "attribution", "models", "layers", "render", "files", "errors"
+        "explainer", "explanation", "methods", "models", "layers", "images", "render", "one_line",
+        "saving", "errors",
     },
     # Data sets.
-    "dataset": {"targets", "boxes", "files", "errors"},
+    "dataset": {"targets", "boxes", "files", "one_line", "errors"},
     "labels": {"boxes", "images"},
     "evaluation": {
-        "explainer", "attribution", "metrics", "dataset", "models", "methods", "targets", "layers",
-        "images", "boxes", "files", "render", "report", "version", "errors",
+        "explainer", "request", "attribution", "metrics", "dataset", "models", "methods",
+        "targets", "layers", "images", "boxes", "files", "one_line", "precision", "render",
+        "report", "version", "errors",
     },
     # The two faces: the package's public names, and the program.
     "__init__": {
-        "attribution", "comparison", "concepts", "errors", "evaluation", "explainer",
-        "explanation", "features", "images", "methods", "models", "render", "scaling", "tiles",
-        "version",
+        "attribution", "comparison", "concepts", "dataset", "errors", "evaluation", "explainer",
+        "explanation", "features", "images", "methods", "metrics", "models", "render", "scaling",
+        "targets", "tiles", "version",
     },
     "cli": {
-        "comparison", "concepts", "dataset", "errors", "evaluation", "explainer", "explanation",
-        "features", "files", "labels", "layers", "methods", "metrics", "models", "progress",
-        "render", "targets", "version",
+        "comparison", "concepts", "dataset", "endings", "errors", "evaluation", "explainer",
+        "explanation", "features", "files", "labels", "layers", "methods", "metrics", "models",
+        "option", "progress", "render", "targets", "version",
     },
     "__main__": {"cli"},
 }  # fmt: skip
@@ -92,7 +109,7 @@ TENSOR_HOOKS = {"models/bias_gradients.py", "models/relu_rules.py"}  # they die 
 SWITCHED_FORWARDS = {"models/rerun.py"}
 EAGER = {"models/undisturbed.py"}
 MODES_DEFINED = {"models/attending.py", "models/bias_gradients.py", "models/relu_rules.py"}
-MODES_PUSHED = {"models/attention.py", "evidence.py"}
+MODES_PUSHED = {"models/attention.py", "evidence/first_run.py", "evidence/pixels.py"}
 
 
 def unlisted(tree, table=MAY_IMPORT):
@@ -284,7 +301,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
     code = (
         "import sys, seewhy; assert 'torch' not in sys.modules, 'torch';"
-        "seewhy.explain, seewhy.attribute, seewhy.compare, seewhy.feature_maps;"
+        "seewhy.explain, seewhy.attribute, seewhy.compare, seewhy.find_features;"
         "seewhy.find_concepts;"
         "heavy = {'matplotlib', 'scipy', 'torchvision', 'timm', 'typer', 'rich'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"

@@ -125,6 +125,6 @@ def test_channels_and_concepts_of_tokens() -> None:
 
     model = timm.create_model("vit_tiny_patch16_224", depth=2, num_classes=5).eval()
     prepared = torch.rand(3, 224, 224)
-    maps = seewhy.feature_maps(model, prepared, top=4)
+    maps = seewhy.find_features(model, prepared, top=4)
     assert maps.maps.shape == (4, 14, 14)
     assert maps.layer == "blocks.1.norm1"

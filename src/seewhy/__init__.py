@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any
 from seewhy.version import __version__
 
 if TYPE_CHECKING:
+    from seewhy import errors, targets
     from seewhy.attribution import attribute
     from seewhy.comparison import Comparison, compare
     from seewhy.concepts import Concepts, find_concepts
+    from seewhy.dataset import read_dataset
     from seewhy.errors import SeewhyError
     from seewhy.evaluation import Evaluation, evaluate
     from seewhy.explainer import Explainer, explain
     from seewhy.explanation import Explanation, load_explanation
-    from seewhy.features import FeatureMaps, feature_maps
+    from seewhy.features import FeatureMaps, find_features
     from seewhy.images import Preprocess
     from seewhy.methods import METHODS
+    from seewhy.metrics import METRICS
     from seewhy.models.load import LoadedModel, load_model
     from seewhy.models.many_runs import Speed
     from seewhy.render.signal import draw_signal
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "METRICS",
     "Comparison",
     "Concepts",
     "Evaluation",
@@ -47,19 +51,23 @@ __all__ = [
     "compare",
     "draw_signal",
     "draw_slices",
+    "errors",
     "evaluate",
     "explain",
-    "feature_maps",
     "find_concepts",
+    "find_features",
     "load_explanation",
     "load_model",
+    "read_dataset",
     "resize_map",
+    "targets",
 ]
 
 # Names are fetched when first used: the command line's help and its tab completion would
 # otherwise wait seconds for torch.
 _HOME = {
     "METHODS": "methods",
+    "METRICS": "metrics",
     "Comparison": "comparison",
     "Concepts": "concepts",
     "Evaluation": "evaluation",
@@ -77,19 +85,23 @@ _HOME = {
     "draw_slices": "render.slices",
     "evaluate": "evaluation",
     "explain": "explainer",
-    "feature_maps": "features",
     "find_concepts": "concepts",
+    "find_features": "features",
     "load_explanation": "explanation",
     "load_model": "models.load",
+    "read_dataset": "dataset",
     "resize_map": "scaling",
 }
+_MODULES = ("errors", "targets")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'seewhy' has no attribute '{name}'")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"seewhy.{name}")
+    if name not in _HOME:
+        raise AttributeError(f"module 'seewhy' has no attribute '{name}'")
     value = getattr(import_module(f"seewhy.{_HOME[name]}"), name)
     globals()[name] = value
     return value

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import nn
 
-from seewhy.errors import ImageError
-from seewhy.explainer import Explainer, ImageSource
+from seewhy.explainer import Explainer
 from seewhy.explanation import Explanation
-from seewhy.files import written_aside
+from seewhy.images import ImageSource
 from seewhy.layers import LayerSpec
 from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel
+from seewhy.one_line import one_line
+from seewhy.saving import save
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from seewhy.render.drawing import Drawing
+
+FORMAT = "seewhy comparison 1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,7 @@ class Comparison:
 
     def figure(
         self, *, same_scale: bool = False, colormap: str | None = None, opacity: float = 0.5
-    ) -> Figure:
+    ) -> Drawing:
         """All overlays in one figure; `same_scale` gives all of them one range and colour bar."""
         from seewhy.render.grid import grid
 
@@ -54,14 +58,51 @@ class Comparison:
         colormap: str | None = None,
         opacity: float = 0.5,
     ) -> Path:
-        """Write the figure as `.png`."""
-        path = Path(path)
-        if path.suffix != ".png":
-            raise ImageError(f"{path.name}: a comparison is saved as .png, not '{path.suffix}'.")
-        figure = self.figure(same_scale=same_scale, colormap=colormap, opacity=opacity)
-        with written_aside(path) as aside:
-            figure.savefig(aside)
-        return path
+        """Write the figure (`.png`, `.jpg`, `.pdf`, `.svg`), or the data (`.npz`, `.json`).
+
+        The data are what each explanation's `to_json` gives, row by row, beside it the names
+        under which its map and its picture are in the file.
+
+        Raises:
+            ImageError: for another ending.
+        """
+        return save(
+            path,
+            "a comparison",
+            picture=lambda: self.figure(same_scale=same_scale, colormap=colormap, opacity=opacity),
+            data=self._data,
+        )
+
+    def _data(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        arrays: dict[str, np.ndarray] = {}
+        pictures: list[np.ndarray] = []
+        rows = []
+        for r, row in enumerate(self.rows):
+            cells = []
+            for c, one in enumerate(row):
+                # As a rule all have one picture; a model with channels of its own draws its own.
+                same = (i for i, other in enumerate(pictures) if np.array_equal(one.picture, other))
+                place = next(same, len(pictures))
+                if place == len(pictures):
+                    pictures.append(one.picture)
+                names = {"map": f"map-{r}-{c}", "picture": f"picture-{place}"}
+                arrays |= {names["map"]: one.map, names["picture"]: one.picture}
+                cells.append({**one.to_json(), **names})
+            rows.append(cells)
+        titles = {"row_titles": self.row_titles, "column_titles": self.column_titles}
+        return {"format": FORMAT, **titles, "rows": rows}, arrays
+
+    def __repr__(self) -> str:
+        first = self.rows[0][0]
+        axes = [f"{len(self.rows)}×{len(self.rows[0])} explanations"]
+        for kind, titles in (("rows", self.row_titles), ("columns", self.column_titles)):
+            if len(titles) > 1:
+                axes.append(f"{kind} {', '.join(titles)}")
+        where = f"of {first.image}: " if first.image else ""
+        return one_line(f"<Comparison {where}{'; '.join(axes)}>")
+
+    def _repr_png_(self) -> bytes:
+        return self.figure()._repr_png_()
 
 
 def compare(

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from seewhy.errors import ImageError, LayerError, MethodError
-from seewhy.explainer import Explainer, ImageSource, Prepared, named_predictions
+from seewhy.explainer import Explainer, Prepared, named_predictions
 from seewhy.explanation import Prediction
-from seewhy.files import written_aside
-from seewhy.images import Window
+from seewhy.images import ImageSource, Window
 from seewhy.layers import layers_of
 from seewhy.methods.factorisation import factorise
 from seewhy.models.bound import bind, to_model
@@ -24,10 +22,17 @@ from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.rerun import rerunning
 from seewhy.models.watch import Layer, watch
+from seewhy.one_line import one_line
+from seewhy.saving import png_of, save
 from seewhy.targets import predictions, short_label
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from seewhy.images import Preprocess
+    from seewhy.render.drawing import Drawing
+
+FORMAT = "seewhy concepts 1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +68,57 @@ class Concepts:
         """For each concept its classes' short names."""
         return tuple(tuple(short_label(one.label) for one in named) for named in self.classes)
 
-    def draw(self, *, columns: int | None = None, opacity: float = 0.7) -> Image.Image:
-        """All pictures, each beside itself in the colours of its concepts, and what these mean."""
+    def figure(self, *, columns: int | None = None, opacity: float = 0.7) -> Drawing:
+        """All pictures, each beside itself in the colours of its concepts, and what these mean.
+
+        Args:
+            columns: pictures in a row; None makes rows of up to three.
+            opacity: of the colour where a concept is strongest, 0 to 1.
+        """
+        from seewhy.render.drawing import framed
+
+        return framed(self._page(columns=columns, opacity=opacity))
+
+    def save(self, path: str | Path, *, columns: int | None = None, opacity: float = 0.7) -> Path:
+        """Write the figure (`.png`, `.jpg`, `.pdf`, `.svg`), or the data (`.npz`, `.json`).
+
+        Raises:
+            ImageError: for another ending.
+        """
+        return save(
+            path,
+            "a page of concepts",
+            picture=lambda: self.figure(columns=columns, opacity=opacity),
+            image=lambda: self._page(columns=columns, opacity=opacity),
+            data=self._data,
+        )
+
+    def _page(self, *, columns: int | None = None, opacity: float = 0.7) -> Image.Image:
         from seewhy.render.concepts import draw_concepts
 
         return draw_concepts(self, columns=columns, opacity=opacity)
 
-    def save(self, path: str | Path, *, columns: int | None = None, opacity: float = 0.7) -> Path:
-        """Write the drawing (`.png`, `.jpg`)."""
-        path = Path(path)
-        if path.suffix not in (".png", ".jpg"):
-            raise ImageError(f"{path.name}: concepts are saved as .png or .jpg.")
-        drawing = self.draw(columns=columns, opacity=opacity)
-        with written_aside(path) as aside:
-            drawing.save(aside)
-        return path
+    def _data(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        names = ("layer", "model", "images", "explained", "warnings")
+        facts = {name: getattr(self, name) for name in names}
+        classes = [[asdict(one) for one in named] for named in self.classes]
+        windows = [asdict(one) for one in self.windows]
+        arrays = {"directions": self.directions}
+        for number, (map_, picture) in enumerate(zip(self.maps, self.pictures, strict=True)):
+            arrays |= {f"maps-{number}": map_, f"picture-{number}": picture}
+        return {"format": FORMAT, **facts, "classes": classes, "windows": windows}, arrays
+
+    def __repr__(self) -> str:
+        pictures = len(self.pictures)
+        one = self.images[0] or "one picture"
+        where = one if pictures == 1 else f"{pictures} pictures"
+        return one_line(
+            f"<Concepts of {where}: {len(self.directions)} at '{self.layer}' of {self.model}, "
+            f"{100 * self.explained:.0f} % of its energy>"
+        )
+
+    def _repr_png_(self) -> bytes:
+        return png_of(self._page())
 
 
 def find_concepts(

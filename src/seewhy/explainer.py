@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from seewhy.attribution import run
 from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation, Prediction
-from seewhy.images import Preprocess, Window
+from seewhy.images import ImageSource, Preprocess, Window
 from seewhy.layers import LayerSpec
 from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel, preprocess_of
@@ -26,10 +25,6 @@ from seewhy.models.outputs import OutputSelector
 from seewhy.request import Request
 from seewhy.targets import Similarity, predictions, probability_of
 from seewhy.version import __version__
-
-ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
-"""A file, a Pillow image, an array `(height, width[, channels])`, or a prepared tensor
-`(channels, height, width)`. Any number of channels takes `rgb=`."""
 
 
 def explain(

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from seewhy.errors import ImageError, SeewhyError
-from seewhy.files import written_aside
+from seewhy.data_file import Wanted, damage_named, read_data
+from seewhy.endings import DATA
+from seewhy.errors import ImageError
+from seewhy.facts import Facts
 from seewhy.images import Preprocess, Window, place
-from seewhy.targets import Target, target_from_json
+from seewhy.one_line import one_line
+from seewhy.saving import save
+from seewhy.targets import Target
+from seewhy.targets.saving import restored_or_named
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from PIL import Image
 
     from seewhy.boxes import Box
+    from seewhy.render.drawing import Drawing
 
 FORMAT = "seewhy explanation 1"
+_ARRAYS = {
+    "map": Wanted("float32", ("height", "width")),
+    "picture": Wanted("uint8", ("height", "width", 3)),
+}
 
 
 @dataclass(frozen=True)
@@ -157,40 +164,27 @@ class Explanation:
         colormap: str | None = None,
         opacity: float = 0.5,
         limits: tuple[float, float] | None = None,
-    ) -> Figure:
+    ) -> Drawing:
         """Picture and overlay side by side, with target, score, range and warnings in words."""
         from seewhy.render.figure import figure
 
         return figure(self, colormap=colormap, opacity=opacity, limits=limits)
 
     def save(self, path: str | Path, *, colormap: str | None = None, opacity: float = 0.5) -> Path:
-        """Write the figure (`.png`), or everything there is to know (`.npz`, `.json`).
+        """Write the figure (`.png`, `.jpg`, `.pdf`, `.svg`), or all there is to know.
 
-        `load_explanation` reads the last two back without loss; colours are the figure's alone.
+        That is `.npz` or `.json`: `load_explanation` reads both back without loss; colours are
+        the figure's alone.
 
         Raises:
             ImageError: for another ending.
         """
-        path = Path(path)
-        if path.suffix not in (".png", ".npz", ".json"):
-            raise ImageError(
-                f"{path.name}: an explanation is saved as .png (a figure), .npz or .json; "
-                f"'{path.suffix}' is none of these."
-            )
-        with written_aside(path) as aside:
-            if path.suffix == ".png":
-                self.figure(colormap=colormap, opacity=opacity).savefig(aside)
-            elif path.suffix == ".npz":
-                facts = np.array(json.dumps(self.to_json()))
-                np.savez_compressed(aside, map=self.map, picture=self.picture, facts=facts)
-            else:
-                everything = {
-                    **self.to_json(),
-                    "map": self.map.tolist(),
-                    "picture": base64.b64encode(_png(self.picture)).decode(),
-                }
-                aside.write_text(json.dumps(everything), encoding="utf-8")
-        return path
+        return save(
+            path,
+            "an explanation",
+            picture=lambda: self.figure(colormap=colormap, opacity=opacity),
+            data=lambda: (self.to_json(), {"map": self.map, "picture": self.picture}),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the map and the picture, as JSON's own types."""
@@ -216,68 +210,62 @@ class Explanation:
         probability = "" if self.probability is None else f", p {self.probability:.2f}"
         where = f" in {self.image}" if self.image else ""
         height, width = self.map.shape
-        return (
+        return one_line(
             f"<Explanation of '{self.label}'{where} (score {self.score:.3g}{probability}): "
             f"{self.method} at '{self.layer}' of {self.model}, {height}×{width}>"
         )
 
     def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png")
-        return buffer.getvalue()
+        return self.figure()._repr_png_()
 
 
 def load_explanation(path: str | Path) -> Explanation:
     """Read back what `Explanation.save` wrote as `.npz` or `.json`.
 
+    No code from the file runs. A target that cannot be made again, as one of a class of yours
+    that is not imported, comes back by its words and raises when called.
+
     Raises:
         ImageError: for a file that is missing, damaged, or not an explanation.
     """
     path = Path(path)
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                facts = json.loads(str(arrays["facts"]))
-                map_, picture = arrays["map"], arrays["picture"]
-        elif path.suffix == ".json":
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            map_ = np.array(facts["map"], np.float32)
-            picture = np.array(Image.open(io.BytesIO(base64.b64decode(facts["picture"]))))
-        else:
-            raise ImageError(f"{path.name}: explanations are read from .npz and .json files.")
-        if facts["format"] != FORMAT:
-            raise ImageError(
-                f"{path.name} has the format '{facts['format']}'; this version reads '{FORMAT}'."
-            )
+    if path.suffix.lower() not in DATA:
+        raise ImageError(f"{path.name}: explanations are read from .npz and .json files.")
+    facts, arrays = read_data(path, FORMAT, _ARRAYS)
+    with damage_named(path):
+        label = facts.get("label", str)
         return Explanation(
-            map=map_,
-            picture=picture,
-            window=Window(**facts["window"]),
-            target=cast(Target, target_from_json(facts["target"])),
-            label=facts["label"],
-            score=facts["score"],
-            probability=facts["probability"],
-            predictions=tuple(Prediction(**one) for one in facts["predictions"]),
-            method=facts["method"],
-            layer=facts["layer"],
-            model=facts["model"],
-            image=facts["image"],
-            preprocess=Preprocess.from_json(facts["preprocess"]),
-            versions=facts["versions"],
-            seconds=facts["seconds"],
-            warnings=tuple(facts["warnings"]),
+            map=arrays["map"],
+            picture=arrays["picture"],
+            window=_window(facts.part("window")),
+            target=restored_or_named(facts.get("target", dict), label),
+            label=label,
+            score=facts.get("score", float),
+            probability=facts.get_or_none("probability", float),
+            predictions=tuple(map(_prediction, facts.parts("predictions"))),
+            method=facts.get("method", str),
+            layer=facts.get("layer", str),
+            model=facts.get("model", str),
+            image=facts.get_or_none("image", str),
+            preprocess=Preprocess.from_json(facts.get("preprocess", dict)),
+            versions=facts.part("versions").all(str),
+            seconds=facts.get("seconds", float),
+            warnings=facts.each("warnings", str),
         )
-    except SeewhyError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"there is no file '{path}'; check the path.") from error
-    except Exception as error:  # zip, JSON and PNG readers each raise their own
-        raise ImageError(
-            f"{path.name} is not an explanation that seewhy saved, or it is damaged ({error})."
-        ) from error
 
 
-def _png(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG")
-    return buffer.getvalue()
+def _window(facts: Facts) -> Window:
+    window = Window(*(facts.get(edge, float) for edge in ("left", "top", "right", "bottom")))
+    width, height = window.right - window.left, window.bottom - window.top
+    if not (0 < width < math.inf and 0 < height < math.inf):
+        raise ValueError(f"its window is {window}; edges in order, of finite numbers, are wanted")
+    return window
+
+
+def _prediction(facts: Facts) -> Prediction:
+    return Prediction(
+        facts.get("index", int),
+        facts.get("label", str),
+        facts.get("score", float),
+        facts.get_or_none("probability", float),
+    )

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
-from seewhy.errors import ImageError, LayerError, MethodError
-from seewhy.explainer import Explainer, ImageSource
-from seewhy.files import written_aside
-from seewhy.images import Window
+from seewhy.errors import LayerError, MethodError
+from seewhy.explainer import Explainer
+from seewhy.images import ImageSource, Window
 from seewhy.layers import layers_of
 from seewhy.models.bound import bind
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.watch import watch
+from seewhy.one_line import one_line
+from seewhy.saving import png_of, save
 from seewhy.targets import resolve
 
 if TYPE_CHECKING:
-    from seewhy.images import Preprocess
+    from PIL import Image
 
+    from seewhy.images import Preprocess
+    from seewhy.render.drawing import Drawing
+
+FORMAT = "seewhy feature maps 1"
 SORTS = ("index", "activation", "contribution")
 
 
@@ -55,16 +59,21 @@ class FeatureMaps:
     image: str | None
     label: str | None
 
-    def draw(
+    def figure(
         self, *, columns: int = 16, same_scale: bool = False, colormap: str | None = None
-    ) -> Image.Image:
+    ) -> Drawing:
         """All channels as tiles over the picture, negative values dropped.
 
         Each is scaled alone, or all on one scale, so that the strong stand out.
-        """
-        from seewhy.render.feature_maps import draw_feature_maps
 
-        return draw_feature_maps(self, columns=columns, same_scale=same_scale, colormap=colormap)
+        Args:
+            columns: tiles in a row.
+            same_scale: one scale for all.
+            colormap: a matplotlib name.
+        """
+        from seewhy.render.drawing import framed
+
+        return framed(self._page(columns=columns, same_scale=same_scale, colormap=colormap))
 
     def save(
         self,
@@ -74,17 +83,49 @@ class FeatureMaps:
         same_scale: bool = False,
         colormap: str | None = None,
     ) -> Path:
-        """Write the drawing (`.png`, `.jpg`)."""
-        path = Path(path)
-        if path.suffix not in (".png", ".jpg"):
-            raise ImageError(f"{path.name}: feature maps are saved as .png or .jpg.")
-        drawing = self.draw(columns=columns, same_scale=same_scale, colormap=colormap)
-        with written_aside(path) as aside:
-            drawing.save(aside)
-        return path
+        """Write the figure (`.png`, `.jpg`, `.pdf`, `.svg`), or the data (`.npz`, `.json`).
+
+        Raises:
+            ImageError: for another ending.
+        """
+        options: dict[str, Any] = {
+            "columns": columns, "same_scale": same_scale, "colormap": colormap,
+        }  # fmt: skip
+        return save(
+            path,
+            "a page of feature maps",
+            picture=lambda: self.figure(**options),
+            image=lambda: self._page(**options),
+            data=self._data,
+        )
+
+    def _page(self, **options: Any) -> Image.Image:
+        from seewhy.render.feature_maps import draw_feature_maps
+
+        return draw_feature_maps(self, **options)
+
+    def _data(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        names = ("layer", "model", "image", "sorted_by", "label")
+        facts = {name: getattr(self, name) for name in names}
+        arrays = {"maps": self.maps, "channels": self.channels, "picture": self.picture}
+        if self.values is not None:
+            arrays["values"] = self.values
+        return {"format": FORMAT, **facts, "window": asdict(self.window)}, arrays
+
+    def __repr__(self) -> str:
+        where = f"of {self.image}: " if self.image else ""
+        order = self.sorted_by + (f" to '{self.label}'" if self.label else "")
+        count, height, width = self.maps.shape
+        return one_line(
+            f"<FeatureMaps {where}{count} channels at '{self.layer}' of {self.model}, "
+            f"{height}×{width}, by {order}>"
+        )
+
+    def _repr_png_(self) -> bytes:
+        return png_of(self._page())
 
 
-def feature_maps(
+def find_features(
     model: nn.Module | LoadedModel,
     image: ImageSource,
     *,

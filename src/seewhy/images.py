@@ -23,7 +23,11 @@ from torch import Tensor
 
 from seewhy.errors import ImageError
 
-ImageSource = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
+Readable = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
+"""A file, a Pillow image, or an array `(height, width[, channels])`."""
+ImageSource = Readable | Tensor
+"""What can be explained: the same, or a prepared tensor `(channels, height, width)`. Any number of
+channels takes `rgb=`."""
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 TURNS = {  # EXIF orientation → what makes it upright
@@ -38,7 +42,7 @@ TURNS = {  # EXIF orientation → what makes it upright
 LARGEST_RESIZED = 100_000_000  # pixels; a strip of 1 × 100,000 px would otherwise fill the memory
 
 
-def read_image(source: ImageSource) -> np.ndarray:
+def read_image(source: Readable) -> np.ndarray:
     """The picture as uint8 RGB (height, width, 3), upright, in memory of its own.
 
     A file or PIL image is turned as its EXIF orientation says. What is transparent lies on white.
@@ -250,7 +254,7 @@ class Preprocess:
                 f"choose one of {', '.join(INTERPOLATIONS)}."
             )
 
-    def __call__(self, source: ImageSource) -> Tensor:
+    def __call__(self, source: Readable) -> Tensor:
         """The model's input, float32 (channels, height, width); of what `read` takes."""
         read = self.read(source)
         height, width = self._resized(read.shape[:2])
@@ -273,7 +277,7 @@ class Preprocess:
             tensor.div_(255)
         return tensor.sub_(_by_channel(self.mean)).div_(_by_channel(self.std))
 
-    def read(self, source: ImageSource) -> np.ndarray:
+    def read(self, source: Readable) -> np.ndarray:
         """What is prepared: the picture as `read_image` gives it; with `rgb`, the array's channels.
 
         Those are float32 (height, width, channels), in the units that they came in.

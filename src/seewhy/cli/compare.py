@@ -19,6 +19,7 @@ from seewhy.cli.terminal import (
     score_in_words,
     show_table,
 )
+from seewhy.endings import RESULTS, ending_of
 from seewhy.errors import ImageError
 
 
@@ -33,8 +34,8 @@ def compare(
         typer.Option(
             "--out",
             "-o",
-            metavar="FILE.png",
-            help="Where the grid goes.",
+            metavar="FILE",
+            help="The file: .png, .jpg, .pdf or .svg (the grid), .npz or .json (the data).",
             show_default="seewhy-out/PICTURE-comparison.png",
         ),
     ] = None,
@@ -58,8 +59,7 @@ def compare(
     method_options = parsing.method_options(settings, methods)
     parsing.check_colormap(colormap)
     path = out or Path("seewhy-out") / f"{slug(Path(image).stem)}-comparison.png"
-    if path.suffix != ".png":
-        raise ImageError(f"--out '{path}' does not end in .png, and a comparison is saved as one")
+    ending_of(path, "a comparison", RESULTS)
     specs = list(dict.fromkeys(model or ["demo"]))
     loaded = [loading.load(spec) for spec in specs]
     layers = parsing.split(layer)

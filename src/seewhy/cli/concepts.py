@@ -12,9 +12,8 @@ from seewhy.cli.file_names import slug
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import progress, say, say_error, say_warnings, show_table
+from seewhy.endings import RESULTS, ending_of
 from seewhy.errors import ImageError
-
-_ENDINGS = (".png", ".jpg")
 
 
 def concepts(
@@ -37,8 +36,8 @@ def concepts(
         typer.Option(
             "--out",
             "-o",
-            metavar="FILE.png",
-            help="Where the drawing goes.",
+            metavar="FILE",
+            help="The file: .png, .jpg, .pdf or .svg (a drawing), .npz or .json (the data).",
             show_default="seewhy-out/PICTURE-LAYER-concepts.png",
         ),
     ] = None,
@@ -63,8 +62,8 @@ def concepts(
 
     Example: seewhy concepts cats/*.jpg dogs/*.jpg --count 6
     """
-    if out is not None and out.suffix not in _ENDINGS:
-        raise ImageError(f"--out '{out}' ends in neither .png nor .jpg, as concepts are saved")
+    if out is not None:
+        ending_of(out, "a page of concepts", RESULTS)
     folder = out.parent if out else Path("seewhy-out")
     pictures, misses = find_pictures(images, leave_out=folder)
     if misses:

@@ -32,7 +32,7 @@ def demo(
 
     from seewhy.comparison import compare
     from seewhy.explainer import Explainer
-    from seewhy.features import feature_maps
+    from seewhy.features import find_features
 
     with ExitStack() as stack:
         # Inside a zip they are unpacked for as long as this block lasts.
@@ -57,7 +57,7 @@ def demo(
             advance()
             compare(loaded, last, method=METHODS[:2], layer=LAYERS).save(layers_at)
             advance()
-            maps = feature_maps(loaded, first, sort="contribution", top=64)
+            maps = find_features(loaded, first, sort="contribution", top=64)
             maps.save(features_at)
             advance()
     show_results(

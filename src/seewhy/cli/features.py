@@ -11,10 +11,10 @@ from seewhy.cli import options, parsing
 from seewhy.cli.file_names import slug
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import progress, say, say_error, score_in_words, show_table
+from seewhy.endings import RESULTS, ending_of
 from seewhy.errors import ImageError
 
 _LISTED = 5
-_ENDINGS = (".png", ".jpg")
 
 
 def features(
@@ -42,8 +42,8 @@ def features(
         typer.Option(
             "--out",
             "-o",
-            metavar="FILE.png",
-            help="Where the drawing goes.",
+            metavar="FILE",
+            help="The file: .png, .jpg, .pdf or .svg (a drawing), .npz or .json (the data).",
             show_default="seewhy-out/PICTURE-LAYER-features.png",
         ),
     ] = None,
@@ -65,14 +65,14 @@ def features(
     Example: seewhy features cat.jpg --sort contribution --target tabby --top 32
     """
     parsing.check_colormap(colormap)
-    if out is not None and out.suffix not in _ENDINGS:
-        raise ImageError(f"--out '{out}' ends in neither .png nor .jpg, as feature maps are saved")
+    if out is not None:
+        ending_of(out, "a page of feature maps", RESULTS)
     loaded = loading.load(model)
     with progress("drawing"):
-        from seewhy.features import feature_maps
+        from seewhy.features import find_features
 
         try:
-            maps = feature_maps(
+            maps = find_features(
                 loaded, image, layer=layer, sort=sort.value, target=target, top=top, output=output
             )
         except ImageError as error:

@@ -15,6 +15,7 @@ import PIL.Image
 
 from seewhy.boxes import Box as Box  # what the formats read into
 from seewhy.errors import DataError
+from seewhy.one_line import one_line
 
 SLACK = 1.0
 """How far, in pixels, a box may stick out of its picture before it counts as wrong: annotators
@@ -147,6 +148,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def __repr__(self) -> str:
+        counts = f"{len(self.records)} records, {len(self.labels)} labels"
+        problems = f", {len(self.problems)} problems" if self.problems else ""
+        return one_line(f"<Dataset {self.name} ({self.kind}): {counts}{problems}>")
 
     def only(self, labels: Sequence[str]) -> Dataset:
         """The records that show one of the labels, without a word of any other label.

@@ -12,6 +12,7 @@ from typing import Any
 
 from seewhy.metrics import METRICS
 from seewhy.metrics.accumulate import PerImage
+from seewhy.one_line import one_line
 
 FORMAT = "seewhy evaluation 1"
 ALL = "all"
@@ -57,6 +58,15 @@ class Evaluation:
             if (one["method"], one["metric"], one["subset"]) == (method, metric, subset):
                 return one
         raise KeyError((method, metric, subset))
+
+    def __repr__(self) -> str:
+        methods = [one["name"] for one in self.methods if not one["baseline"]]
+        names = ", ".join(methods[:3]) + (" and more" if len(methods) > 3 else "")
+        data, model = self.protocol["data"]["name"], self.protocol["model"]
+        return one_line(
+            f"<Evaluation of {names} by {len(self.metrics)} metrics on {data}, "
+            f"{self.counts['records']} records, with {model}>"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """All but `values`, as evaluation.json has it: what is not defined is null."""

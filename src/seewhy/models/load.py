@@ -39,6 +39,7 @@ from seewhy.models.zoo import (
     torchvision_architecture,
     torchvision_model,
 )
+from seewhy.one_line import one_line
 
 _EMBEDDED = {"demo": demo, "demo-cat-dog": demo_cat_dog}
 _FORMS = (
@@ -65,6 +66,14 @@ class LoadedModel:
     labels: tuple[str, ...] | None
     name: str
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        labels = "no labels" if self.labels is None else f"{len(self.labels)} labels"
+        height, width = self.preprocess.size
+        return one_line(
+            f"<LoadedModel {self.name}: {type(self.module).__name__}, {labels}, "
+            f"{height}×{width} px>"
+        )
 
 
 @dataclass(frozen=True)

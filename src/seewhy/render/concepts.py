@@ -22,8 +22,7 @@ from seewhy.render.text import (
 )
 
 if TYPE_CHECKING:
-    from seewhy.concepts import Concepts
-    from seewhy.images import Window
+    from seewhy.render.takes import Parts, Window
 
 # Okabe and Ito's, which people who see two of the three primary colours tell apart, and two more.
 COLORS = (
@@ -45,7 +44,7 @@ _MARKED = 0.5  # of a concept's largest value: from there a picture carries its 
 
 
 def draw_concepts(
-    concepts: Concepts, *, columns: int | None = None, opacity: float = 0.7, tile: int = 250
+    concepts: Parts, *, columns: int | None = None, opacity: float = 0.7, tile: int = 250
 ) -> Image.Image:
     """Each picture beside itself in the colours of its concepts; below, what the colours mean.
 
@@ -111,7 +110,7 @@ def draw_concepts(
     return page
 
 
-def header(concepts: Concepts) -> tuple[str, ...]:
+def header(concepts: Parts) -> tuple[str, ...]:
     """What is written above the pictures."""
     count, pictures = len(concepts.directions), len(concepts.maps)
     name = next(iter(concepts.images), None) if pictures == 1 else f"{pictures} pictures"
@@ -127,7 +126,7 @@ def header(concepts: Concepts) -> tuple[str, ...]:
     )
 
 
-def legend(concepts: Concepts) -> tuple[str, ...]:
+def legend(concepts: Parts) -> tuple[str, ...]:
     """For each concept the classes that it speaks for alone, with their probabilities."""
     return tuple(
         sentence(

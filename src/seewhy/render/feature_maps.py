@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +27,7 @@ from seewhy.render.text import (
 )
 
 if TYPE_CHECKING:
-    from seewhy.features import FeatureMaps
-    from seewhy.images import Window
+    from seewhy.render.takes import Channels, Window
 
 _GAP, _MARGIN = 2, 10  # pixels
 _HEADER = 18  # pixels
@@ -63,7 +62,7 @@ class Layout:
         return left + self.tile[0] + self.left, top + self.tile[1] + _MARGIN
 
 
-def header(features: FeatureMaps, *, same_scale: bool = False) -> tuple[str, ...]:
+def header(features: Channels, *, same_scale: bool = False) -> tuple[str, ...]:
     """What is written above the tiles."""
     count = len(features.channels)
     order = f"sorted by {features.sorted_by}"
@@ -95,7 +94,7 @@ def header(features: FeatureMaps, *, same_scale: bool = False) -> tuple[str, ...
 
 
 def draw_feature_maps(
-    features: FeatureMaps,
+    features: Channels,
     *,
     columns: int = 16,
     same_scale: bool = False,
@@ -199,9 +198,17 @@ def _largest(maps: np.ndarray) -> np.ndarray:
     return np.array([value_range([one], signed=False)[1] for one in maps])
 
 
-def thumbnail_of(
-    picture: np.ndarray, window: Window, longer_side: int
-) -> tuple[np.ndarray, Window]:
+@dataclass(frozen=True)
+class Edges:
+    """The edges of the part of a small picture that the model saw, in its pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def thumbnail_of(picture: np.ndarray, window: Window, longer_side: int) -> tuple[np.ndarray, Edges]:
     """What the model saw of the picture, at the size of a tile, and the window in its pixels."""
     rows, columns = inside(window, picture.shape[:2])
     picture = picture[rows, columns]
@@ -211,14 +218,13 @@ def thumbnail_of(
     scale = longer_side / max(height, width)
     small = max(1, round(width * scale)), max(1, round(height * scale))
     across, down = small[0] / width, small[1] / height
-    window = replace(
-        window,
+    edges = Edges(
         left=(window.left - columns.start) * across,
-        right=(window.right - columns.start) * across,
         top=(window.top - rows.start) * down,
+        right=(window.right - columns.start) * across,
         bottom=(window.bottom - rows.start) * down,
     )
-    return np.array(Image.fromarray(picture).resize(small, Image.Resampling.LANCZOS)), window
+    return np.array(Image.fromarray(picture).resize(small, Image.Resampling.LANCZOS)), edges
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,8 @@ from seewhy.render.text import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from seewhy.explanation import Explanation
+    from seewhy.render.drawing import Drawing
+    from seewhy.render.takes import Explained
 
 _MARGIN, _GAP = 14.0, 10.0
 _AREA = 250.0**2  # square points of each of the two pictures
@@ -66,7 +65,7 @@ class Content:
 
 
 def content(
-    explanation: Explanation, *, colormap: str | None = None, limits: Limits | None = None
+    explanation: Explained, *, colormap: str | None = None, limits: Limits | None = None
 ) -> Content:
     """What the figure of `explanation` says."""
     if limits is None:
@@ -93,12 +92,12 @@ def content(
 
 
 def figure(
-    explanation: Explanation,
+    explanation: Explained,
     *,
     colormap: str | None = None,
     opacity: float = 0.5,
     limits: Limits | None = None,
-) -> Figure:
+) -> Drawing:
     """The picture beside its overlay, with title, colour bar, sources and warnings.
 
     Args:
@@ -155,7 +154,7 @@ def figure(
     return page.figure
 
 
-def numbers(explanation: Explanation) -> str:
+def numbers(explanation: Explained) -> str:
     """Probability and score, as titles print them."""
     probability = explanation.probability
     return sentence(

@@ -28,9 +28,8 @@ from seewhy.render.text import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from seewhy.explanation import Explanation
+    from seewhy.render.drawing import Drawing
+    from seewhy.render.takes import Explained
 
 _MARGIN, _GAP = 12.0, 8.0
 _SIDE_OF_FEW, _SIDE_OF_MANY, _ALL_COLUMNS = 190.0, 110.0, 900.0
@@ -54,7 +53,7 @@ class Cell:
         colormap: matplotlib's name of it.
     """
 
-    explanation: Explanation
+    explanation: Explained
     label: str
     probability: str
     note: str
@@ -64,7 +63,7 @@ class Cell:
 
 
 def cells(
-    rows: Sequence[Sequence[Explanation | None]],
+    rows: Sequence[Sequence[Explained | None]],
     *,
     same_scale: bool = False,
     colormap: str | None = None,
@@ -90,14 +89,14 @@ def cells(
 
 
 def grid(
-    rows: Sequence[Sequence[Explanation | None]],
+    rows: Sequence[Sequence[Explained | None]],
     *,
     row_titles: Sequence[str] | None = None,
     column_titles: Sequence[str] | None = None,
     same_scale: bool = False,
     colormap: str | None = None,
     opacity: float = 0.5,
-) -> Figure:
+) -> Drawing:
     """Overlays in rows and columns, each with its label and probability.
 
     Args:
@@ -181,7 +180,7 @@ def grid(
 _Written = tuple[list[str], str, float, str]  # lines, font, size, colour
 
 
-def _cell(explanation: Explanation, common: Limits | None, colormap: str | None) -> Cell:
+def _cell(explanation: Explained, common: Limits | None, colormap: str | None) -> Cell:
     limits = common or color_range([explanation.map], explanation.signed)
     largest = value_range([explanation.map], explanation.signed)[1]
     probability = explanation.probability

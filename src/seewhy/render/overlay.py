@@ -20,8 +20,7 @@ from seewhy.render.colormap import (
 )
 
 if TYPE_CHECKING:
-    from seewhy.boxes import Box
-    from seewhy.images import Window
+    from seewhy.render.takes import Box, Window
 
 # What the model never saw: half its colour, and drawn towards a light grey. The maps' own zero
 # darkens the picture, so that fading to light cannot be taken for a low value.

@@ -16,27 +16,21 @@ from seewhy.render.colormap import Limits, colorize
 from seewhy.render.text import plain_font, short_number
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from seewhy.render.drawing import Drawing
 
 LINE = 1.3  # from line to line, in font sizes; scripts taller than Latin fit as well
 NOTE_COLOR, WARNING_COLOR = "#555555", "#b00020"
 BAR_WIDTH, BAR_ROOM = 9.0, 50.0  # a colour bar; it with its numbers
-_DOTS_PER_INCH = 150
-_LARGEST_SIDE = 30_000  # pixels; matplotlib draws at most 65,535
 
 
 class Page:
     """A white page of `width` × `height` points (1/72 inch)."""
 
     def __init__(self, width: float, height: float) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        from seewhy.render.drawing import blank
 
         self.width, self.height = width, height
-        dots = min(_DOTS_PER_INCH, _LARGEST_SIDE * 72 / max(width, height))
-        self.figure: Figure = Figure(figsize=(width / 72, height / 72), dpi=dots, facecolor="white")
-        self.figure.set_layout_engine("none")
-        FigureCanvasAgg(self.figure)
+        self.figure: Drawing = blank(width, height)
 
     def write(
         self,

@@ -14,7 +14,7 @@ from seewhy.render.page import LINE, NOTE_COLOR, Page, fitted
 from seewhy.render.text import lettering, wrap
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from seewhy.render.drawing import Drawing
 
 _SIDE, _GAP, _MARGIN, _SIZE = 130.0, 10.0, 12.0, 8.0  # points
 _MOST_PIXELS = 400  # of a side; more cannot be seen
@@ -69,7 +69,7 @@ def _edge(inside: np.ndarray) -> np.ndarray:
     return edge
 
 
-def sheet(samples: Sequence[Sample], note: str = "") -> Figure:
+def sheet(samples: Sequence[Sample], note: str = "") -> Drawing:
     """The samples in rows, each with its caption, and a note below them all."""
     columns = min(_MOST_COLUMNS, max(1, len(samples)))
     rows = -(-len(samples) // columns)

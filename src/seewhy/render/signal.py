@@ -26,7 +26,7 @@ from seewhy.render.page import BAR_ROOM, LINE, NOTE_COLOR, Page
 from seewhy.render.text import lettering, plain_font, short_number, wrap
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from seewhy.render.drawing import Drawing
 
 # On white the maps of pictures, black or nearly white at their ends, would drown the curve or be
 # lost: this one is pale where there is nothing and dark red at the top.
@@ -58,7 +58,7 @@ def draw_signal(
     colormap: str | None = None,
     limits: Limits | None = None,
     title: str = "",
-) -> Figure:
+) -> Drawing:
     """A signal's curve with the map's colours along it; one curve a channel, on one time axis.
 
     Args:

@@ -27,7 +27,7 @@ from seewhy.render.page import BAR_ROOM, LINE, NOTE_COLOR, Page, fitted
 from seewhy.render.text import lettering, plain_font, sentence, short_number, text_width, wrap
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from seewhy.render.drawing import Drawing
 
 _MARGIN, _GAP = 12.0, 8.0
 _WIDEST, _LARGEST_SIDE, _SMALLEST_SIDE = 900.0, 190.0, 64.0  # points
@@ -102,7 +102,7 @@ def draw_slices(
     limits: Limits | None = None,
     name: str = "slice",
     title: str = "",
-) -> Figure:
+) -> Drawing:
     """Slices of a volume, or frames of a video, each under its part of the map's colours.
 
     All are on one scale. Below stands where the map is greatest, so that no slice hides it.

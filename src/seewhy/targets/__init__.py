@@ -42,6 +42,7 @@ from seewhy.targets.regions import Mask, Region
 from seewhy.targets.resolution import Resolved, resolve
 from seewhy.targets.saving import target_from_json
 from seewhy.targets.similarity import Similarity
+from seewhy.targets.unrestored import Unrestored
 
 __all__ = [
     "Binary",
@@ -67,6 +68,7 @@ __all__ = [
     "Target",
     "Token",
     "TopK",
+    "Unrestored",
     "find_class",
     "looks_like_probabilities",
     "of_probability",

@@ -7,7 +7,7 @@ import numbers
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
@@ -17,6 +17,7 @@ from torch.nn.functional import logsigmoid
 from seewhy.errors import TargetError
 from seewhy.targets.class_names import short_label
 from seewhy.targets.outputs import ONE_NUMBER, as_logits, at_least_float32, nearest_classes
+from seewhy.targets.own import is_own, own_to_json
 
 Labels: TypeAlias = Sequence[str] | None
 
@@ -33,6 +34,8 @@ class Choice(ABC):
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that `json.dumps` takes; `target_from_json` reads them back."""
+        if is_own(type(self)):
+            return own_to_json(self)
         saved = {name: _to_json(value) for name, value in self._fields().items()}
         return {"kind": type(self).__name__, **saved}
 
@@ -52,7 +55,10 @@ class Choice(ABC):
         """What `describe` returns."""
 
     def _fields(self) -> dict[str, Any]:
-        return {entry.name: getattr(self, entry.name) for entry in fields(cast(Any, self))}
+        own: Any = self
+        if not is_dataclass(own):  # a user's class may be none
+            return {}
+        return {entry.name: getattr(self, entry.name) for entry in fields(own)}
 
 
 class Target(Choice):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from typing import Any, cast
 
 from seewhy.errors import TargetError
 from seewhy.targets import boxes, kinds, language, many, regions, similarity
-from seewhy.targets.kinds import Choice
+from seewhy.targets.kinds import Choice, Target
+from seewhy.targets.own import OWN, class_name, is_own
+from seewhy.targets.unrestored import Unrestored
 
 KINDS: dict[str, Callable[..., Any]] = {
     "ClassScore": kinds.ClassScore,
@@ -34,12 +38,18 @@ KINDS: dict[str, Callable[..., Any]] = {
 
 
 def target_from_json(saved: Any) -> Choice:
-    """What `to_json` saved; a `Function` comes back by name only and raises when called.
+    """What `to_json` saved.
+
+    A `Function` comes back by name only and raises when called. So does a target of a user's own
+    class, unless a subclass of `Target` of that name is defined by now: no module is imported
+    because a file names it.
 
     Raises:
         TargetError: The value does not describe a target.
     """
     kind = saved.get("kind") if isinstance(saved, dict) else None
+    if kind == OWN:
+        return _own(saved)
     if not isinstance(kind, str) or kind not in KINDS:
         raise TargetError(f"{saved!r} is not a saved target; known kinds are {', '.join(KINDS)}")
     parts = {name: _part(value) for name, value in saved.items() if name != "kind"}
@@ -47,6 +57,68 @@ def target_from_json(saved: Any) -> Choice:
         return cast(Choice, KINDS[kind](**parts))
     except TypeError as error:
         raise TargetError(f"a saved {kind} has the wrong parts: {error}") from error
+
+
+def restored_or_named(saved: Any, words: str) -> Target:
+    """The one target that `to_json` saved; an `Unrestored` one, where it cannot be made.
+
+    Args:
+        saved: what the file holds of it.
+        words: the target in words.
+
+    Raises:
+        TargetError: The value is no target at all.
+    """
+    try:
+        target = target_from_json(saved)
+        if isinstance(target, Target):
+            return target
+        why = "it stands for several targets; name the one that is meant"
+    except TargetError as error:
+        if not isinstance(saved, dict) or not isinstance(saved.get("kind"), str):
+            raise
+        why = f"{error}; give the target anew"
+    return Unrestored(saved["kind"], words, why, json.dumps(saved))
+
+
+def _own(saved: dict[str, Any]) -> Target:
+    name, words, parts = saved.get("class"), saved.get("words"), saved.get("parts")
+    if not isinstance(name, str) or not isinstance(words, str):
+        raise TargetError(f"{saved!r} is not a saved target; it has no class or no words")
+    # The last one: a notebook's cell that is run again defines its class anew.
+    known = [one for one in _kinds_of(Target) if is_own(one) and class_name(one) == name]
+    if not known:
+        why = (
+            "that class is not defined here. Import the module that defines it and load the file "
+            "again, or give the target anew"
+        )
+    elif not isinstance(parts, dict) or not is_dataclass(known[-1]):
+        why = (
+            "it comes back only where it is a dataclass whose fields are numbers, texts, targets "
+            "or tuples of these. Give the target anew"
+        )
+    else:
+        make = cast(Callable[..., Target], known[-1])
+        try:
+            return make(**{part: _own_part(value) for part, value in parts.items()})
+        except Exception as error:  # the user's own class, which may refuse its parts in any way
+            why = f"that class does not take the parts saved ({error}). Give the target anew"
+    return Unrestored(name, words, why, json.dumps(saved))
+
+
+def _kinds_of(class_: type) -> Iterator[type]:
+    """Every class made of `class_` that is defined by now."""
+    made: list[type] = class_.__subclasses__()
+    for one in made:
+        yield one
+        yield from _kinds_of(one)
+
+
+def _own_part(value: Any) -> Any:
+    """As `_part`, sequences as tuples: the fields of a target can be compared and hashed."""
+    if isinstance(value, list):
+        return tuple(_own_part(each) for each in value)
+    return _part(value)
 
 
 def _part(value: Any) -> Any:
