@@ -33,7 +33,8 @@ MAY_IMPORT = {
     "dataset": {"dataset", "targets", "files", "errors"},
     "errors": set(),
     "layers": {"models", "errors"},
-    "evidence": {"models", "targets", "errors"},
+    "meaning": {"models", "targets", "errors"},
+    "evidence": {"meaning", "models", "targets", "errors"},
     "attribution": {"evidence", "models", "methods", "targets", "layers", "errors"},
     "evaluation": {
         "evaluation",

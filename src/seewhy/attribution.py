@@ -31,7 +31,7 @@ from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
 from seewhy.models.rerun import Rerun, rerunning
 from seewhy.models.watch import Layer, Watch, watch
-from seewhy.targets import Resolved, looks_like_probabilities
+from seewhy.targets import Resolved
 
 Method = str | Callable[..., Tensor]
 """A name in METHODS, or a function whose parameters are called after what it needs."""
@@ -344,8 +344,8 @@ def _warnings(
     if evidence.gradients is not None and layer is not None and "gradients" in method.needs:
         largest = evidence.gradients[layer].abs().flatten(1).amax(1)
         dead = (largest == 0).reshape(batch, targets).cpu()
-    broken = (~evidence.logits.isfinite()).flatten(1).any(1).tolist()
-    softmax_inside = looks_like_probabilities(evidence.logits)
+    broken = (~evidence.logits.isfinite()).reshape(batch, -1).any(1).tolist()
+    ending = evidence.targets.ending
     found = []
     for i in range(batch):
         row = []
@@ -381,12 +381,13 @@ def _warnings(
                 )
             elif low[i][t] == high[i][t]:
                 said.append("the map is flat: every position has the same value")
-            if softmax_inside:
+            if ending is not None:
                 said.append(
-                    "the outputs are probabilities (a softmax inside the model), so the score is "
+                    f"the outputs are probabilities (a {ending} inside the model), so the score is "
                     "one, and its gradient fades where the model is sure; name the logits with "
                     "output= if the model gives them"
                 )
+            said.extend(evidence.assumed)
             row.append(tuple(said))
         found.append(row)
     return found

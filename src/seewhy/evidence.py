@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from seewhy.errors import MethodError, ModelError
+from seewhy.meaning import check_vocabulary, meaning_of
 from seewhy.models.attention import Attended, AttentionPath, attend, find_attention
 from seewhy.models.bias_gradients import BiasGradients
 from seewhy.models.bound import Bound
@@ -87,6 +88,7 @@ class Evidence:
         activations: of each layer, `(batch, channels, *positions)`.
         gradients: of each layer, `(batch * targets, ...)`; None where no method needs them.
         curvature: the same, the score's Hessian times the activations.
+        assumed: what was taken for granted of the outputs, in words.
         notes: what a reader of the last map should know, in words.
     """
 
@@ -128,7 +130,13 @@ class Evidence:
                 "each is wanted. If all are frames of one video, give (1, frames, channels, "
                 "height, width); if output= chose another tensor, name the scores."
             )
-        self.targets: Resolved = resolve(target, logits, labels)
+        with first.looking_away() if isinstance(first, Watch) else nullcontext():
+            meaning = meaning_of(model, inputs, logits)
+        self.assumed = meaning.assumed
+        self.targets: Resolved = resolve(
+            target, logits, labels, ending=meaning.ending, as_given=meaning.as_given
+        )
+        check_vocabulary(model, inputs, logits, self.targets)
         model.each = len(self.targets.targets[0])
         scores = self._score(logits)
         # The curvature first: it keeps the graph, and the gradients free it.
