@@ -19,7 +19,7 @@ from seewhy.models.placing import Key, holds_for
 from seewhy.models.watch import undisturbed
 
 _SIGMOIDS = {"Sigmoid", "Hardsigmoid", "Softmax"}
-_LINEAR = {"Addmm", "Addmv", "Addbmm", "Baddbmm", "Bmm", "Mm", "Mv", "Convolution"}
+_UNBOUNDED = {"Addmm", "Addmv", "Addbmm", "Baddbmm", "Bmm", "Mm", "Mv", "Convolution", "Relu"}
 _NORMALISING = {"NativeLayerNorm", "FusedRmsNorm"}
 _MOVING = {
     "Alias", "AsStrided", "Cat", "Clone", "Expand", "Index", "IndexSelect", "Gather", "Permute",
@@ -61,7 +61,7 @@ def ends_in_sigmoid(model: Bound, inputs: Tensor, outputs: Tensor) -> bool:
         seen = set(last_operations(_followed(alone, image)))
     if seen and seen <= _SIGMOIDS:
         found = True
-    elif seen & _LINEAR:
+    elif seen & _UNBOUNDED:
         found = False
     else:
         found = _stays_within(alone, image)
@@ -125,7 +125,8 @@ def _stays_within(model: Bound, image: Tensor) -> bool:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(image.shape, generator=generator).to(image)
     spread = image.float().std().to(image).clamp(min=1e-3)
-    changed = torch.cat([-image, 30 * image, -30 * image, 30 * spread * noise])
+    far = 1e4 if image.dtype.itemsize >= 4 else 30.0  # half precision would overflow inside
+    changed = torch.cat([-image, far * image, -far * image, far * spread * noise])
     with undisturbed(model), torch.no_grad():
         return _within(model(changed.to(image)))
 

@@ -243,8 +243,9 @@ def _centres(change: Tensor) -> list[float]:
 
 
 def _lies(size: Sequence[int], picture: Sequence[int]) -> bool:
-    """Whether one stride along all axes of the picture leaves these positions."""
-    return Grid(tuple(size)).fits(picture)
+    """Whether one stride along all axes of the picture leaves these positions, or one factor."""
+    factors = {a / b for a, b in zip(size, picture[2:], strict=True)}
+    return Grid(tuple(size)).fits(picture) or (len(factors) == 1 and min(factors) >= 1)
 
 
 def _first_line(error: Exception) -> str:

@@ -24,6 +24,7 @@ from seewhy.errors import LayerError, ModelError
 from seewhy.models.exported import as_module, is_program, made_for
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.outputs import replace_tensor, tensors_in
+from seewhy.models.pipelines import refuse_pipeline
 
 
 @dataclass(frozen=True)
@@ -462,6 +463,7 @@ def unwrap(model: Any) -> nn.Module:
     """
     if is_program(model):
         return as_module(model)
+    refuse_pipeline(model)
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"model is a {type(model).__name__}; a torch.nn.Module, a torch.export program or a "

@@ -59,7 +59,8 @@ def _instead(outputs: Tensor) -> str:
     if is_detections(outputs):
         return "boxes have targets of their own (a class, 'CLASS@x1,y1,x2,y2', 'box:0'); or "
     if is_maps(outputs):
-        return "maps have targets of their own (a class, 'CLASS@x,y', Region(class, mask)); or "
+        some = "their only class, 0," if outputs.shape[1] == 1 else "a class,"
+        return f"maps have targets of their own ({some} 'CLASS@x,y', Region(class, mask)); or "
     if outputs.ndim == 3:
         return (
             "of (batch, positions, vocabulary) take 'token:NUMBER' or Sentence(tokens), of "
