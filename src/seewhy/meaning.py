@@ -61,7 +61,7 @@ def meaning_of(model: Bound, inputs: Tensor, outputs: Tensor) -> Meaning:
             with undisturbed(alone), torch.no_grad():
                 return at_least_float32(alone(image))
 
-        said = check_form(model.module, run, inputs[:1], outputs, form)
+        said = check_form(model.module, run, inputs[:1], outputs, form, model.output)
     return Meaning(
         ending,
         None if form == "as wanted" else partial(as_given, form=form),

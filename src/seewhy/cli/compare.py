@@ -60,7 +60,7 @@ def compare(
 
     The others make the rows. The model options hold for every --model.
 
-    Example: seewhy compare cat.jpg --method grad-cam,layer-cam,eigen-cam --target top3
+    Example: seewhy compare cat.jpg --method grad-cam,layer-cam,hires-cam --target top3
     """
     methods = options.known_methods(method)
     method_options = options.method_options(settings, methods)

@@ -19,7 +19,11 @@ from seewhy.models.placing import Key, holds_for
 from seewhy.models.watch import undisturbed
 
 _SIGMOIDS = {"Sigmoid", "Hardsigmoid", "Softmax"}
-_UNBOUNDED = {"Addmm", "Addmv", "Addbmm", "Baddbmm", "Bmm", "Mm", "Mv", "Convolution", "Relu"}
+_UNBOUNDED = {
+    "Addbmm", "Addmm", "Addmv", "Baddbmm", "Bmm", "Convolution", "Elu", "Gelu", "LeakyRelu", "Mm",
+    "Mv", "Relu", "Silu", "Softplus",
+}  # fmt: skip
+"""Operations that give any number, or any above 0."""
 _NORMALISING = {"NativeLayerNorm", "FusedRmsNorm"}
 _MOVING = {
     "Alias", "AsStrided", "Cat", "Clone", "Expand", "Index", "IndexSelect", "Gather", "Permute",
@@ -85,7 +89,8 @@ def last_operations(outputs: Tensor) -> Iterator[str]:
     """What autograd knows of the operations that made the outputs' values, without their number.
 
     Operations that only move numbers, or take a mean or the largest of them, are looked through;
-    a product of probabilities is one as well. Nothing where no gradient was followed.
+    a product of probabilities is one as well. Where numbers are scaled or shifted by constants,
+    that is named, and what is behind it too. Nothing where no gradient was followed.
     """
     waiting, met = [outputs.grad_fn], {outputs.grad_fn}
     while waiting:
@@ -97,11 +102,22 @@ def last_operations(outputs: Tensor) -> Iterator[str]:
         through = name in _MOVING or name in _BETWEEN or (name == "Mul" and None not in behind)
         if not through:
             yield name
-            continue
+            if not _is_affine(name, behind):
+                continue
         for one in behind:
             if one not in met:
                 met.add(one)
                 waiting.append(one)
+
+
+def _is_affine(name: str, behind: list[Any]) -> bool:
+    """Whether an operation scales or shifts one tensor by constants."""
+    if name == "Div" and behind[0] is None:
+        return False
+    return (
+        name in ("Add", "Div", "Mul", "Neg", "Rsub", "Sub")
+        and sum(one is not None for one in behind) == 1
+    )
 
 
 def _name(node: Any) -> str:
@@ -125,10 +141,12 @@ def _stays_within(model: Bound, image: Tensor) -> bool:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(image.shape, generator=generator).to(image)
     spread = image.float().std().to(image).clamp(min=1e-3)
-    far = 1e4 if image.dtype.itemsize >= 4 else 30.0  # half precision would overflow inside
+    far = 1e6 if image.dtype.itemsize >= 4 else 30.0  # half precision would overflow inside
     changed = torch.cat([-image, far * image, -far * image, far * spread * noise])
     with undisturbed(model), torch.no_grad():
-        return _within(model(changed.to(image)))
+        found = model(changed.to(image))
+    known = found[~found.isnan()]  # what overflowed inside says nothing
+    return len(known) > 0 and _within(known)
 
 
 def _within(outputs: Tensor) -> bool:

@@ -155,11 +155,17 @@ def is_open(shape: Sequence[int], form: Form, picture: Sequence[int]) -> bool:
 
 
 def check_form(
-    model: nn.Module, run: Callable[[Tensor], Tensor], image: Tensor, outputs: Tensor, form: Form
+    model: nn.Module,
+    run: Callable[[Tensor], Tensor],
+    image: Tensor,
+    outputs: Tensor,
+    form: Form,
+    output: object,
 ) -> str | None:
     """Looks where maps change when corners of the picture are changed, and says what it cannot see.
 
-    It runs the model on three pictures, once for each model and size.
+    It runs the model on three pictures, once for each model and size; each time where the scores
+    are chosen by a function, which may be another one.
 
     Args:
         model: with what is remembered.
@@ -167,13 +173,16 @@ def check_form(
         image: one picture, `(1, channels, *axes)`.
         outputs: the scores for it.
         form: how the model gives them.
+        output: by what they are chosen among the model's outputs.
 
     Raises:
         ModelError: if the classes are on another axis than the sizes said.
     """
-    key = (tuple(image.shape), tuple(outputs.shape[1:]), form)
+    key = (tuple(image.shape), tuple(outputs.shape[1:]), form, output)
     known = _known.get(model)
-    if known is None or known[0] != key:
+    if callable(output):
+        known = None, _moves(run, image)
+    elif known is None or known[0] != key:
         _known[model] = known = (key, _moves(run, image))
     moved = known[1]
     came = tuple(as_given(outputs[:1], form).shape)
