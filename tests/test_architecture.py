@@ -53,7 +53,8 @@ MAY_IMPORT = {
     # Models are watched, and asked for what methods need.
     "models": {"images", "one_line", "precision", "progress", "errors"},
     "layers": {"models", "errors"},
-    "evidence": {"models", "targets", "precision", "errors"},
+    "meaning": {"models", "targets", "precision", "errors"},
+    "evidence": {"meaning", "models", "targets", "precision", "errors"},
     "request": {"methods", "layers", "models", "errors"},
     "attribution": {
         "request", "evidence", "models", "methods", "targets", "layers", "errors"

@@ -26,7 +26,7 @@ from seewhy.models.outputs import OutputSelector
 from seewhy.models.rerun import Rerun, rerunning
 from seewhy.models.watch import Layer, Watch, watch
 from seewhy.request import Request
-from seewhy.targets import Counterfactual, Resolved, looks_like_probabilities
+from seewhy.targets import Counterfactual, Resolved
 
 NO_LAYER = ("input", "attention")
 """What stands for the layer of a method that looks at none."""
@@ -269,8 +269,8 @@ def _warnings(
     if layer is not None and "gradients" in method.needs and "gradients" in evidence.taken:
         largest = evidence.taken["gradients"][layer].abs().flatten(1).amax(1)
         dead = (largest == 0).reshape(batch, targets).cpu()
-    broken = (~evidence.logits.isfinite()).flatten(1).any(1).tolist()
-    softmax_inside = looks_like_probabilities(evidence.logits)
+    broken = (~evidence.logits.isfinite()).reshape(batch, -1).any(1).tolist()
+    ending = evidence.targets.ending
     found = []
     for i in range(batch):
         row = []
@@ -288,12 +288,13 @@ def _warnings(
                 )
             against = isinstance(evidence.targets.targets[i][t], Counterfactual)
             said += _of_values(low[i][t], high[i][t], bool(dead[i, t]), method, against)
-            if softmax_inside:
+            if ending is not None:
                 said.append(
-                    "the outputs are probabilities (a softmax inside the model), so the score is "
+                    f"the outputs are probabilities (a {ending} inside the model), so the score is "
                     "one, and its gradient fades where the model is sure; name the logits with "
                     "output= if the model gives them"
                 )
+            said.extend(evidence.assumed)
             row.append(tuple(said))
         found.append(row)
     return found

@@ -237,7 +237,7 @@ class Explainer:
         seconds = (time.perf_counter() - started) / len(batch)
         named = [
             named_predictions(row, self.labels)
-            for row in predictions(made.logits, labels=self.labels)
+            for row in predictions(made.logits, labels=self.labels, ending=made.targets.ending)
         ]
         for i, one in enumerate(batch):
             for m, method in enumerate(self.request.methods):

@@ -185,3 +185,113 @@ def test_a_reading_that_does_not_fit_says_what_it_wants(reading: str) -> None:
     if reading == "yolov10":
         with pytest.raises(ModelError, match=r"wants \(batch, n, 6\)"):
             find_logits(drawn(2, 5, 5), reading)
+
+
+# --- Heads that say more than a class and a box ---------------------------------------------------
+
+GRIDS = [(8, 8), (4, 4)]
+ANCHORS = sum(height * width for height, width in GRIDS)
+FEATS = [drawn(2, 6, *size, seed=i) for i, size in enumerate(GRIDS)]
+CLASSES_OF_YOLO = 3
+
+
+def extras(kind: str) -> Tensor:
+    """What stands behind the scores: coefficients of masks, x and y of keypoints, an angle."""
+    if kind == "masks":
+        return drawn(2, 32, ANCHORS, seed=5) - 0.5
+    return 64 * drawn(2, 6, ANCHORS, seed=6) if kind == "pose" else drawn(2, 1, ANCHORS, seed=7)
+
+
+def yolo_head(kind: str, form: str) -> tuple[Any, Tensor]:
+    """As ultralytics returns it, before version 8.4 ("old") and since ("new"); its scores."""
+    box, raw = 64 * drawn(2, 4, ANCHORS, seed=1), drawn(2, CLASSES_OF_YOLO, ANCHORS, seed=2) - 3
+    more, proto = extras(kind), drawn(2, 32, 16, 16, seed=8)
+    predictions = torch.cat([box, raw.sigmoid(), more], 1)
+    if form == "old":
+        beside = (FEATS, more, proto) if kind == "masks" else (FEATS, more)
+        return (predictions, beside), raw.sigmoid()
+    name = {"masks": "mask_coefficient", "pose": "kpts", "angle": "angle"}[kind]
+    known = {"boxes": drawn(2, 64, ANCHORS), "scores": raw, "feats": FEATS, name: more}
+    if kind == "masks":
+        return ((predictions, proto), {**known, "proto": proto}), raw.sigmoid()
+    return (predictions, known), raw.sigmoid()
+
+
+@pytest.mark.parametrize("form", ["old", "new"])
+@pytest.mark.parametrize("kind", ["masks", "pose", "angle"])
+@pytest.mark.parametrize("said", [None, "yolo"])
+def test_what_stands_behind_the_scores_is_no_class(kind: str, form: str, said: str | None) -> None:
+    outputs, scores = yolo_head(kind, form)
+    found = find_logits(outputs, said)
+    assert found.shape == (2, ANCHORS, 4 + CLASSES_OF_YOLO)
+    assert torch.equal(found[..., 4:], scores.transpose(1, 2))
+
+
+@pytest.mark.parametrize("kind", ["masks", "pose"])
+def test_how_many_are_classes_can_be_said_where_nothing_stands_beside(kind: str) -> None:
+    outputs, scores = yolo_head(kind, "old")
+    alone = outputs[0]
+    with pytest.raises(ModelError, match=r"number 3 is no score from 0 to 1 .* output='yolo:80'"):
+        find_logits(alone, "yolo")
+    found = find_logits(alone, f"yolo:{CLASSES_OF_YOLO}")
+    assert torch.equal(found[..., 4:], scores.transpose(1, 2))
+    with pytest.raises(ModelError, match="99 classes were asked for, but the output has"):
+        find_logits(alone, "yolo:99")
+
+
+def test_classes_that_do_not_add_up_are_refused() -> None:
+    box, beside = 64 * drawn(2, 4, ANCHORS), drawn(2, 3, ANCHORS)
+    with pytest.raises(ModelError, match="says that 1 of them are scores of classes"):
+        find_logits((torch.cat([box, 9 * drawn(2, 4, ANCHORS)], 1), (FEATS, beside)))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_head_without_duplicates_gives_a_row_for_each_box(more: int) -> None:
+    rows = torch.tensor([[10.0, 20, 30, 60, 0.75, 2], [0, 0, 8, 8, 0.5, 0]])[None]
+    known: dict[str, Any] = {"scores": drawn(1, 3, ANCHORS)}
+    if more:  # an oriented box: a centre, and an angle behind the class
+        rows = torch.cat([rows, torch.full((1, 2, 1), 0.3)], 2)
+        known["angle"] = drawn(1, 1, ANCHORS)
+    found = find_logits((rows, {"one2many": known, "one2one": known}))
+    assert found.shape == (1, ROWS, 4 + CLASSES)
+    assert found[0, 0, 4:7].tolist() == [0, 0, 0.75]
+    assert found[0, 0, :4].tolist() == ([-5, -10, 25, 50] if more else [10, 20, 30, 60])
+
+
+# --- Which is which -------------------------------------------------------------------------------
+
+
+def test_the_nearest_to_the_top_comes_first() -> None:
+    top = drawn(1, 7)
+    nested = {"pooler_output": drawn(1, 32), "logits": drawn(1, 7, seed=3)}
+    assert find_logits({"vision": nested, "logits": top, "decoder": nested}) is top
+    assert find_logits({"pooler_output": drawn(1, 9), "head": {"logits": top}}) is top
+    assert find_logits({"a": {"b": {"out": drawn(1, 2)}}, "out": top}) is top
+    with pytest.raises(ModelError, match="not clear"):  # two of a height, and no other name instead
+        find_logits({"a": nested, "b": nested, "pooler_output": top})
+
+
+def test_embeddings_of_every_token_are_not_taken_for_the_pictures() -> None:
+    with pytest.raises(ModelError, match="not clear"):
+        find_logits({"image_embeds": drawn(1, 17, 32), "last_hidden_state": drawn(1, 4, 32)})
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("make", [lambda z: z.softmax(1), lambda z: z.sigmoid()])
+def test_of_logits_and_their_probabilities_the_logits_are_taken(order: int, make: Any) -> None:
+    """YOLO's classifiers give both, `(batch, classes)` each."""
+    logits = 5 * drawn(2, 5) - 2
+    pair = (make(logits), logits)
+    assert find_logits(pair if order else pair[::-1]) is logits
+    assert find_logits({"probs": pair[0], "raw": logits}) is logits
+    with pytest.raises(ModelError, match=r"0 \(2, 5\) \(probabilities\), 1 \(2, 5\)\."):
+        find_logits((drawn(2, 5).softmax(1), logits))
+
+
+@pytest.mark.parametrize("selector", ["loss", lambda outputs: outputs["loss"]])
+def test_one_number_for_the_batch_is_no_score(selector: Any) -> None:
+    outputs = {"loss": torch.tensor(0.5), "logits": drawn(2, 5)}
+    with pytest.raises(ModelError, match="one number for the whole batch"):
+        find_logits(outputs, selector)
+    assert find_logits(outputs) is outputs["logits"]
+    assert find_logits({"loss": torch.tensor(0.5), "other": outputs["logits"]}).shape == (2, 5)

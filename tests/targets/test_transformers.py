@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import seewhy
+from seewhy.attribution import run
+from seewhy.errors import ModelError, TargetError
 from seewhy.models.outputs import find_logits
 from seewhy.targets import BoxScore, Contrast, Probability, Region, Sentence, Similarity, Token
 
@@ -172,3 +174,83 @@ def test_boxes_of_detr_and_of_its_successors(picture: Tensor) -> None:
         scores = model(picture).logits.softmax(2)[0, :, 2]
     assert found.score == pytest.approx(float(scores.max()), rel=1e-5)
     assert found.probability == pytest.approx(found.score)
+
+
+# --- What is taken for the scores -----------------------------------------------------------------
+
+
+def clipseg() -> nn.Module:
+    text = {**WORDS, "projection_dim": 16, "bos_token_id": 98, "eos_token_id": 99}
+    return transformers.CLIPSegForImageSegmentation(
+        transformers.CLIPSegConfig(
+            text_config=text, vision_config={**EYES, "projection_dim": 16}, projection_dim=16,
+            reduce_dim=16, extract_layers=[0, 1], decoder_num_attention_heads=2,
+            decoder_intermediate_size=32,
+        )
+    ).eval()  # fmt: skip
+
+
+def test_a_mask_for_a_text_is_a_map_without_an_axis_for_its_class(picture: Tensor) -> None:
+    """CLIPSeg: `(batch, height, width)`, with a decoder's logits and pooled vectors beside it."""
+    model = clipseg()
+    given = {"input_ids": TEXTS[:1], "pixel_values": picture}
+    with torch.no_grad():
+        logits = model(**given).logits
+    assert find_logits(model(**given)).shape == (1, 32, 32)
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[4:20, 8:12] = True
+    # It runs its tower under no_grad: no gradient reaches the pixels.
+    for target, expected in (
+        ("0@5,20", logits[:, 20, 5]),
+        (Region(0, mask), logits[:, mask].mean(1)),
+        (lambda maps: maps[:, 4:20, 8:12].mean((1, 2)), logits[:, mask].mean(1)),
+    ):
+        made = run(
+            model, given, target, methods=["occlusion"], layer=None, fuse=None, output=None,
+            options={"window": 8, "stride": 8},
+        )  # fmt: skip
+        assert torch.allclose(made.scores[:, 0], expected, atol=1e-5)
+        assert made.maps[0][0].shape == (1, 1, 32, 32)
+        assert made.maps[0][0].any()
+
+
+def test_the_scores_of_the_whole_come_before_a_parts(picture: Tensor) -> None:
+    """BLIP-2: logits, and its language model's logits beside them."""
+    config = transformers.Blip2Config(
+        vision_config=EYES,
+        qformer_config={**WORDS, "encoder_hidden_size": 32},
+        text_config={
+            "model_type": "opt", "hidden_size": 32, "num_hidden_layers": 2, "ffn_dim": 64,
+            "num_attention_heads": 2, "vocab_size": 100, "max_position_embeddings": 64,
+            "word_embed_proj_dim": 32,
+        },
+        num_query_tokens=4,
+        image_token_index=99,
+    )  # fmt: skip
+    model = transformers.Blip2ForConditionalGeneration(config).eval()
+    words = torch.tensor([[99, 99, 99, 99, 5, 6]])
+    given = {"pixel_values": picture.requires_grad_(), "input_ids": words}
+    found = saliency(model, given, "token:7")
+    assert agrees(found, model(**given).logits.log_softmax(2)[0, -1, 7], picture)
+
+
+@pytest.mark.parametrize("output", ["last_hidden_state", "image_embeds"])
+def test_a_token_has_no_score_among_hidden_states(picture: Tensor, output: str) -> None:
+    """BLIP for answers gives embeddings, and no scores: a dimension is no word."""
+    text = {**WORDS, "encoder_hidden_size": 32, "projection_dim": 16, "pad_token_id": 0}
+    text |= {"bos_token_id": 1, "eos_token_id": 2, "sep_token_id": 2}
+    config = transformers.BlipConfig(text_config=text, vision_config=EYES, projection_dim=16)
+    model = transformers.BlipForQuestionAnswering(config).eval()
+    given = {
+        "pixel_values": picture, "input_ids": torch.tensor([[1, 5, 6, 2]]),
+        "decoder_input_ids": torch.tensor([[1, 5, 6]]),
+    }  # fmt: skip
+    with pytest.raises(ModelError, match=r"not clear which part .* image_embeds"):
+        saliency(model, given, "token:5")
+    with pytest.raises(TargetError, match=f"over a vocabulary, but '{output}' .* by its name"):
+        saliency(model, given, "token:5", output=output)
+    unnamed = {"output": lambda outputs: outputs[output]}
+    with pytest.raises(TargetError, match="hidden states or embeddings, as it comes out of a lay"):
+        saliency(model, given, "p:token:5 vs p:token:6", **unnamed)
+    size = model(**given)[output].flatten(1).shape[1]
+    assert saliency(model, given, Similarity(torch.arange(size)), output=output).any()

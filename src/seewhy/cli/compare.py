@@ -53,7 +53,7 @@ def compare(
 
     The rest are rows. The model options hold for every --model.
 
-    Example: seewhy compare cat.jpg --method grad-cam,layer-cam,eigen-cam --target top3
+    Example: seewhy compare cat.jpg --method grad-cam,layer-cam,hires-cam --target top3
     """
     methods = parsing.known_methods(method)
     method_options = parsing.method_options(settings, methods)

@@ -18,7 +18,7 @@ from seewhy.cli.terminal import (
     show_results,
 )
 
-METHODS = ("grad-cam", "layer-cam", "eigen-cam")
+METHODS = ("grad-cam", "layer-cam", "hires-cam")
 LAYERS = ("blocks.1", "blocks.2", "blocks.4", "blocks.5", "blocks.6")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from seewhy.errors import ModelError
 from seewhy.evidence.first_run import FirstRun, differentiable_run
 from seewhy.evidence.table import TABLE, Row
+from seewhy.meaning import check_vocabulary, meaning_of
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import ChannelsLast, Speed
 from seewhy.models.rerun import Rerun
@@ -43,6 +45,7 @@ class Evidence:
         taken: what was taken from the first run's graph, by the name of its row.
         first_run: a run whose gradients of the pixels are still to be taken; None for none.
         last_linear: the last linear map and what it was given; None where nobody asked for it.
+        assumed: what was taken for granted of the outputs, in words.
         notes: what a reader of the last map should know, in words.
         asked_by: the name of the method that is being served.
     """
@@ -72,7 +75,13 @@ class Evidence:
                 "each is wanted. If all are frames of one video, give (1, frames, channels, "
                 "height, width); if output= chose another tensor, name the scores."
             )
-        self.targets: Resolved = resolve(target, logits, labels)
+        with first.looking_away() if isinstance(first, Watch) else nullcontext():
+            meaning = meaning_of(model, inputs, logits)
+        self.assumed = meaning.assumed
+        self.targets: Resolved = resolve(
+            target, logits, labels, ending=meaning.ending, as_given=meaning.as_given
+        )
+        check_vocabulary(model, inputs, logits, self.targets)
         model.each = len(self.targets.targets[0])
         scores = self.score(logits)
         self.taken = {  # in the table's order: the last of them frees the graph

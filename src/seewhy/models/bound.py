@@ -15,11 +15,9 @@ from torch import Tensor, nn
 
 from seewhy.errors import ModelError
 from seewhy.models.exported import made_for
+from seewhy.models.layout import COLOURS, Form, brought, form_of, has_channels_last
 from seewhy.models.modules import modules_of, unwrap
-from seewhy.models.outputs import OutputSelector, find_logits, replace_tensor, tensors_in
-
-COLOURS = (1, 3, 4)
-"""Channels that a picture may have, where it is open which axis they are."""
+from seewhy.models.outputs import OutputSelector, find_scores, replace_tensor, tensors_in
 
 
 class Bound(nn.Module):
@@ -31,9 +29,15 @@ class Bound(nn.Module):
         at_once: how many images the model takes, no more and no fewer; None for any number, as
             with all but exported programs. A longer batch goes through it in parts.
         each: so many rows of a longer batch lie side by side for one image (one for each target).
+        channels_last: whether the model takes its pictures as `(batch, *axes, channels)`.
+        form: how the model gave its scores in the last run.
+        scores_at: where in the model's output they were.
     """
 
     module: nn.Module
+    form: Form = "as wanted"
+    scores_at: str = ""
+    channels_last = False
 
     def __init__(
         self,
@@ -80,8 +84,11 @@ class Bound(nn.Module):
         return torch.cat(found)[: len(picture)]
 
     def _scores(self, module: Callable[..., Any], picture: Tensor, rows: Tensor) -> Tensor:
+        shape = picture.shape
         if self._frames_first:
             picture = picture.transpose(1, 2)
+        if self.channels_last:
+            picture = picture.movedim(1, -1)
         beside = self._rows(rows, picture.dtype) if self._path else self._inputs
         given = replace_tensor(beside, self._path, picture)
         if isinstance(given, Tensor):
@@ -90,7 +97,9 @@ class Bound(nn.Module):
             outputs = module(**given)
         else:
             outputs = module(*given)
-        return find_logits(outputs, self.output, size=picture.shape[-2:])
+        self.scores_at, scores = find_scores(outputs, self.output, size=shape[-2:])
+        self.form = form_of(scores.shape, shape)
+        return brought(scores, self.form)
 
     @property
     def beside(self) -> bool:
@@ -102,10 +111,12 @@ class Bound(nn.Module):
         if not self._path:
             return self
         inputs = self._rows(torch.tensor([index]))
-        return Bound(
+        alone = Bound(
             self.module, inputs=inputs, path=self._path, batch=1, shared=self._shared,
             frames_first=self._frames_first, output=self.output,
         )  # fmt: skip
+        alone.channels_last = self.channels_last
+        return alone
 
     def _whose(self, count: int) -> Tensor:
         """To which image of the batch each of so many pictures belongs."""
@@ -176,7 +187,12 @@ def bind(
         model, inputs=inputs if path else found[:0], path=path, batch=len(found),
         shared=frozenset(map(str, shared)), frames_first=frames_first, output=output,
     )  # fmt: skip
-    return bound, found.transpose(1, 2) if frames_first else found
+    if frames_first:
+        return bound, found.transpose(1, 2)
+    if has_channels_last(bound, model, found):
+        bound.channels_last = True
+        return bound, found.movedim(-1, 1)
+    return bound, found
 
 
 def to_model(model: nn.Module, inputs: Tensor) -> Tensor:

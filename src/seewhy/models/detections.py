@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ def detections(outputs: Any, size: Size | None = None) -> Tensor | None:
     if _is_list_of_detections(outputs):
         return from_lists(outputs)
     if isinstance(outputs, (tuple, list)) and len(outputs) > 1:
-        return _from_cells(*outputs[:2])
+        return _from_cells(outputs)
     logits, boxes = _logits_and_boxes(outputs)
     if logits is None or boxes is None:
         return None
@@ -70,10 +71,39 @@ def from_lists(outputs: Any, _size: Size | None = None) -> Tensor:
     return torch.stack(found)
 
 
-def from_yolo(outputs: Any, _size: Size | None = None) -> Tensor:
-    """YOLOv8's and later: `(batch, 4 + classes, anchors)`, centre x, y, width, height, scores."""
+def from_yolo(outputs: Any, _size: Size | None = None, classes: int | None = None) -> Tensor:
+    """YOLOv8's and later: `(batch, 4 + classes, anchors)`, centre x, y, width, height, scores.
+
+    What heads for masks, keypoints or oriented boxes put behind the scores (coefficients, places,
+    an angle) is left out, as far as it is told how many classes there are, or stands beside.
+
+    Args:
+        outputs: the predictions, alone or with what stands beside them.
+        classes: how many there are; None: as what stands beside the predictions says.
+
+    Raises:
+        ModelError: if what stands behind the boxes cannot all be scores, and it is not known how
+            much of it is.
+    """
     rows = _first(outputs).transpose(1, 2)
-    return torch.cat((_corners(rows[..., :4]), rows[..., 4:]), 2)
+    columns = rows.shape[2] - 4
+    if classes is None:
+        classes = _classes_beside(outputs, rows)
+    if classes is None:
+        strange = [i for i, one in enumerate(rows[..., 4:].unbind(2)) if not _are_scores(one)]
+        if strange:
+            raise ModelError(
+                f"behind the boxes the output has {columns} numbers an anchor, and number "
+                f"{strange[0]} is no score from 0 to 1 (a mask's coefficients, a keypoint, an "
+                "angle?); say how many of them are classes: output='yolo:80' for 80."
+            )
+        classes = columns
+    if classes > columns:
+        raise ModelError(
+            f"{classes} classes were asked for, but the output has {columns} numbers an anchor "
+            "behind its boxes."
+        )
+    return torch.cat((_corners(rows[..., :4]), rows[..., 4 : 4 + classes]), 2)
 
 
 def from_yolov5(outputs: Any, _size: Size | None = None) -> Tensor:
@@ -85,7 +115,7 @@ def from_yolov5(outputs: Any, _size: Size | None = None) -> Tensor:
 def from_rows(outputs: Any, _size: Size | None = None) -> Tensor:
     """YOLOv10's, without duplicates: `(batch, n, 6)`, x1, y1, x2, y2, a score and its class."""
     rows = _first(outputs)
-    if rows.shape[2] < 6:
+    if rows.shape[2] < 6:  # more: an angle, keypoints or a mask's coefficients
         raise _unfit(outputs, "(batch, n, 6)")
     return from_lists(
         [{"boxes": one[:, :4], "scores": one[:, 4], "labels": one[:, 5].long()} for one in rows]
@@ -127,29 +157,101 @@ def _is_list_of_detections(outputs: Any) -> bool:
     )
 
 
-def _from_cells(first: Any, rest: Any) -> Tensor | None:
-    """A YOLO head's predictions, with the feature maps that they were made from beside them."""
-    if not (isinstance(first, Tensor) and first.ndim == 3):
+def _from_cells(outputs: Any) -> Tensor | None:
+    """A YOLO head's predictions, with what they were made from beside them."""
+    first = _predictions(outputs)
+    if first is None:
         return None
+    rest = list(outputs[1:])
+    one2one = _part(rest, "one2one")  # a head without duplicates, with a row for each box
+    if one2one is not None and first.shape[2] >= 6:
+        if isinstance(one2one, Mapping) and "angle" in one2one:  # its boxes have a centre
+            first = torch.cat((_corners(first[..., :4]), first[..., 4:]), 2)
+        return from_rows(first)
+    scores = _part(rest, "scores")
+    if isinstance(scores, Tensor) and scores.ndim == 3 and scores.shape[2] == first.shape[2]:
+        return from_yolo(outputs)
     maps = [each for each in _tensors(rest) if each.ndim >= 4 and len(each) == len(first)]
-    grids = sum(each.shape[-2] * each.shape[-1] for each in maps if each.ndim == 4)
-    if grids and grids == first.shape[2]:  # (batch, channels, height, width) each
-        return from_yolo(first)
+    grids = _leading_grids(maps)
+    if first.shape[2] in grids:  # (batch, channels, height, width) each
+        return from_yolo(outputs)
     cells = sum(each[0, ..., 0].numel() for each in maps if each.ndim == 5)
     if cells and cells == first.shape[1]:  # (batch, anchors, height, width, 5 + classes) each
         return from_yolov5(first)
     return None
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _leading_grids(maps: Sequence[Tensor]) -> list[int]:
+    """How many positions the first one, two, ... of the maps have together.
+
+    Behind the maps that the anchors lie on may stand others: the prototypes of masks.
+    """
+    sizes = [each.shape[-2] * each.shape[-1] for each in maps if each.ndim == 4]
+    return list(accumulate(sizes))
+
+
+def _predictions(outputs: Any) -> Tensor | None:
+    """The predictions `(batch, rows, anchors)` of a head, which may have prototypes beside them."""
+    first = outputs[0]
+    if isinstance(first, (tuple, list)) and first:  # ((predictions, prototypes), ...)
+        first = first[0]
+    return first if isinstance(first, Tensor) and first.ndim == 3 else None
+
+
+def _part(beside: Any, name: str) -> Any:
+    """What a mapping among the things beside the predictions has under a name."""
+    if isinstance(beside, Mapping):
+        return beside.get(name)
+    for one in beside if isinstance(beside, (tuple, list)) else ():
+        if isinstance(one, Mapping) and name in one:
+            return one[name]
+    return None
+
+
+def _classes_beside(outputs: Any, rows: Tensor) -> int | None:
+    """How many classes what stands beside the predictions says there are.
+
+    The scores that they were made from; or what is left of the numbers behind a box without the
+    coefficients, keypoints or angles that stand beside, a number of them for each anchor.
+
+    Raises:
+        ModelError: if that leaves nothing, or what is left are no scores.
+    """
+    if not isinstance(outputs, (tuple, list)) or len(outputs) < 2:
+        return None
+    rest, columns, anchors = list(outputs[1:]), rows.shape[2] - 4, rows.shape[1]
+    scores = _part(rest, "scores")
+    if isinstance(scores, Tensor) and scores.ndim == 3:
+        classes = scores.shape[1]
+    else:
+        parts = _tensors(rest, but=("boxes",))  # from which those of the predictions were decoded
+        beside = [x.shape[1] for x in parts if x.ndim == 3 and x.shape[2] == anchors]
+        classes = columns - sum(beside)
+    if not 0 < classes <= columns or not _are_scores(rows[..., 4 : 4 + classes]):
+        raise ModelError(
+            f"behind the boxes the output has {columns} numbers an anchor, and what stands beside "
+            f"says that {classes} of them are scores of classes, which does not hold; say how many "
+            "are: output='yolo:80' for 80."
+        )
+    return classes
+
+
+def _are_scores(values: Tensor) -> bool:
+    values = values.detach()
+    return bool(((values >= 0) & (values <= 1)).all())
+
+
+def _tensors(value: Any, but: Sequence[str] = ()) -> Iterator[Tensor]:
+    """The tensors in a nested value, but for what mappings have under some names."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _tensors(part)
+        for key, part in value.items():
+            if key not in but:
+                yield from _tensors(part, but)
     elif isinstance(value, (tuple, list)):
         for part in value:
-            yield from _tensors(part)
+            yield from _tensors(part, but)
 
 
 def _logits_and_boxes(outputs: Any) -> tuple[Tensor | None, Tensor | None]:

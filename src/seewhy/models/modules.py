@@ -9,6 +9,7 @@ from torch import nn
 
 from seewhy.errors import ModelError
 from seewhy.models.exported import as_module, is_program, made_for
+from seewhy.models.pipelines import refuse_pipeline
 
 
 def unwrap(model: Any) -> nn.Module:
@@ -19,6 +20,7 @@ def unwrap(model: Any) -> nn.Module:
     """
     if is_program(model):
         return as_module(model)
+    refuse_pipeline(model)
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"model is a {type(model).__name__}; a torch.nn.Module, a torch.export program or a "

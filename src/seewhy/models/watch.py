@@ -87,6 +87,15 @@ class Watch:
             outputs = self._run(inputs, torch.enable_grad())
         return outputs
 
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """Runs of the model inside the block are not seen; what was kept before stays."""
+        thread, self._thread = self._thread, 0  # no thread's number
+        try:
+            yield
+        finally:
+            self._thread = thread
+
     @property
     def activations(self) -> list[Tensor]:
         """What each watched layer gave as `(batch, channels, *positions)`, detached.

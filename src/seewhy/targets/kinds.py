@@ -16,7 +16,13 @@ from torch.nn.functional import logsigmoid
 
 from seewhy.errors import TargetError
 from seewhy.targets.class_names import short_label
-from seewhy.targets.outputs import ONE_NUMBER, as_logits, at_least_float32, nearest_classes
+from seewhy.targets.outputs import (
+    ONE_NUMBER,
+    Ending,
+    as_logits,
+    at_least_float32,
+    nearest_classes,
+)
 from seewhy.targets.own import is_own, own_to_json
 
 Labels: TypeAlias = Sequence[str] | None
@@ -112,11 +118,27 @@ class Target(Choice):
 
 
 class Outcome(Target):
-    """A target about one class, side, box or token: something that has a probability too."""
+    """A target about one class, side, box or token: something that has a probability too.
+
+    Attributes:
+        ending: what the network does to its logits last; `resolve` fills it in. Where that is a
+            softmax or a sigmoid the outputs are probabilities, and are not turned into some again.
+    """
+
+    ending: Ending = None
 
     @abstractmethod
     def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:
         """Its probability (batch,): of a class the softmax, or the sigmoid of its own logit."""
+
+    def behind(self, ending: Ending) -> Outcome:
+        """The same of a network that ends so."""
+        own = any(entry.name == "ending" for entry in fields(cast(Any, self)))
+        return replace(cast(Any, self), ending=ending) if own else self
+
+    def _fields(self) -> dict[str, Any]:
+        found = super()._fields()
+        return {k: v for k, v in found.items() if k != "ending" or v is not None}
 
 
 # --- One class, one side, one value -------------------------------------------------------------
@@ -129,10 +151,12 @@ class ClassScore(Outcome):
     Args:
         index: Number of the class, from 0; or its name, which `resolve` looks up in the labels.
         label: The class's label, for printing only; `resolve` fills it in.
+        ending: see `Outcome`.
     """
 
     index: int | str
     label: str | None = field(default=None, compare=False)
+    ending: Ending = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", class_index(self.index))
@@ -143,6 +167,8 @@ class ClassScore(Outcome):
 
     def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:
         """The softmax probability of the class, or the sigmoid of its logit."""
+        if self.ending is not None:
+            return self(outputs)
         logits = as_logits(outputs)
         return class_probability(logits, self.column(logits.shape[1]), sigmoid)
 
@@ -158,13 +184,17 @@ class ClassScore(Outcome):
 class Binary(Outcome):
     """One side of a single logit z: z speaks for the positive side, −z for the negative.
 
+    Where the network gives the probability p of the positive side, the sides' scores are p, 1 − p.
+
     Args:
         positive: Which side.
         label: The side's label, for printing only; `resolve` fills it in where there are two.
+        ending: see `Outcome`.
     """
 
     positive: bool = True
     label: str | None = field(default=None, compare=False)
+    ending: Ending = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.positive, bool):
@@ -180,10 +210,14 @@ class Binary(Outcome):
                 f"{logits.shape[1]}; name the class instead: ClassScore(1), or target='1' or "
                 "target='class:NAME'"
             )
-        return logits[:, 0] if self.positive else -logits[:, 0]
+        if self.positive:
+            return logits[:, 0]
+        return -logits[:, 0] if self.ending is None else 1 - logits[:, 0]
 
     def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:  # noqa: ARG002
         """The sigmoid of the side's logit."""
+        if self.ending is not None:
+            return self(outputs)
         return _likely(self(_wide(as_logits(outputs))), outputs)
 
     def _words(self, labels: Labels) -> str:
@@ -225,6 +259,7 @@ class Predicted(Outcome):
     """
 
     rank: int = 0
+    ending: Ending = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rank", whole_number(self.rank, "a rank"))

@@ -18,7 +18,7 @@ from seewhy.targets.kinds import (
     is_integer,
     whole_number,
 )
-from seewhy.targets.outputs import as_positions
+from seewhy.targets.outputs import Ending, as_positions
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,13 @@ class Token(Outcome):
         index: The token's number in the vocabulary, or its name in the labels.
         position: From 0, or from the end where it is negative: −1 is what comes next.
         label: The token in letters, for printing only.
+        ending: see `Outcome`.
     """
 
     index: int | str
     position: int = -1
     label: str | None = field(default=None, compare=False)
+    ending: Ending = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", class_index(self.index))
@@ -42,7 +44,7 @@ class Token(Outcome):
 
     def _score(self, outputs: Tensor) -> Tensor:
         at = _at(as_positions(outputs), self.position, 1)[:, 0]
-        return at.log_softmax(1)[:, class_column(self.index, at.shape[1])]
+        return _logs(at, self.ending)[:, class_column(self.index, at.shape[1])]
 
     def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:
         """The token's probability."""
@@ -65,14 +67,20 @@ class Sentence(Outcome):
             is −len(tokens): the text's last token is what comes after all that the network was
             given. Where it was given the text whole, start = −len(tokens) − 1.
         label: The text, for printing only.
+        ending: see `Outcome`.
     """
 
     tokens: tuple[int, ...]
     start: int | None = None
     label: str | None = field(default=None, compare=False)
+    ending: Ending = field(default=None, compare=False, repr=False)
 
     def __init__(
-        self, tokens: Sequence[int] | Tensor, start: int | None = None, label: str | None = None
+        self,
+        tokens: Sequence[int] | Tensor,
+        start: int | None = None,
+        label: str | None = None,
+        ending: Ending = None,
     ) -> None:
         listed = tokens.flatten().tolist() if isinstance(tokens, Tensor) else tokens
         numbers = tuple(whole_number(each, "a token's number") for each in listed)
@@ -83,6 +91,7 @@ class Sentence(Outcome):
         object.__setattr__(self, "tokens", numbers)
         object.__setattr__(self, "start", start)
         object.__setattr__(self, "label", label)
+        object.__setattr__(self, "ending", ending)
 
     def _score(self, outputs: Tensor) -> Tensor:
         rows = as_positions(outputs)
@@ -91,7 +100,7 @@ class Sentence(Outcome):
         class_column(max(self.tokens), rows.shape[2])
         tokens = torch.tensor(self.tokens, device=rows.device)
         chosen = tokens[None, :, None].expand(len(rows), -1, 1)
-        return rows.log_softmax(2).gather(2, chosen).sum((1, 2))
+        return _logs(rows, self.ending).gather(2, chosen).sum((1, 2))
 
     def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:
         """The text's probability."""
@@ -113,6 +122,13 @@ def _at(rows: Tensor, start: int, count: int) -> Tensor:
             f"network's output has {positions} positions"
         )
     return rows[:, first : first + count]
+
+
+def _logs(rows: Tensor, ending: Ending) -> Tensor:
+    """The log-probabilities of the vocabulary, along the last axis."""
+    if ending is None:
+        return rows.log_softmax(-1)
+    return rows.clamp(min=torch.finfo(rows.dtype).tiny).log()
 
 
 def _probability(score: Tensor, sigmoid: bool) -> Tensor:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
 from seewhy.errors import TargetError
+
+Ending: TypeAlias = Literal["softmax", "sigmoid"] | None
+"""What a network does to its logits last. Behind either its outputs are probabilities already: of
+classes that exclude one another (softmax), or of each class on its own (sigmoid). None: logits."""
 
 ONE_NUMBER = (
     "the model gives one number an image: say target='positive' or 'negative' for a two-class "
@@ -29,9 +33,18 @@ def at_least_float32(outputs: Tensor) -> Tensor:
     return outputs.float() if outputs.dtype.itemsize < 4 else outputs
 
 
+def without_single_axes(outputs: Tensor) -> Tensor:
+    """The outputs as (batch, classes) where all axes behind the classes have one position.
+
+    So networks end whose head is a convolution over the whole picture: (batch, classes, 1, 1).
+    """
+    single = outputs.ndim > 2 and all(size == 1 for size in outputs.shape[2:])
+    return outputs.flatten(1) if single and outputs.shape[1] else outputs
+
+
 def as_logits(outputs: Tensor) -> Tensor:
     """The outputs as (batch, classes); one number an image is one class."""
-    outputs = at_least_float32(outputs)
+    outputs = without_single_axes(at_least_float32(outputs))
     if outputs.ndim > 2 or (outputs.ndim == 2 and outputs.shape[1] == 0):
         raise TargetError(
             f"the network's output has shape {tuple(outputs.shape)}, where (batch, classes) or "
@@ -46,19 +59,21 @@ def _instead(outputs: Tensor) -> str:
     if is_detections(outputs):
         return "boxes have targets of their own (a class, 'CLASS@x1,y1,x2,y2', 'box:0'); or "
     if is_maps(outputs):
-        return "maps have targets of their own (a class, 'CLASS@x,y', Region(class, mask)); or "
+        some = "their only class, 0," if outputs.shape[1] == 1 else "a class,"
+        return f"maps have targets of their own ({some} 'CLASS@x,y', Region(class, mask)); or "
     if outputs.ndim == 3:
         return (
             "of (batch, positions, vocabulary) take 'token:NUMBER' or Sentence(tokens), of "
             "(batch, classes, length) Region(class, mask), of a detector's head say how to read "
-            "it with output= ('yolo', 'detr', ...); or "
+            "it with output= ('yolo', 'detr', ...), of one map an image, (batch, height, width), "
+            "say output=lambda out: out[:, None]; or "
         )
     return ""
 
 
 def is_maps(outputs: Tensor) -> bool:
-    """Whether the outputs are a map of two or three axes for each class."""
-    return outputs.ndim in (4, 5) and 0 not in outputs.shape
+    """Whether the outputs are a map of two or three axes for each class; one position is none."""
+    return without_single_axes(outputs).ndim in (4, 5) and 0 not in outputs.shape
 
 
 def is_detections(outputs: Tensor) -> bool:
@@ -112,11 +127,19 @@ def as_positions(outputs: Tensor) -> Tensor:
     return outputs
 
 
-def predicted_classes(maps: Tensor) -> Tensor:
-    """The class at each position, (batch, *size); of a single map 0 where z ≥ 0, −1 elsewhere."""
+def predicted_positions(maps: Tensor, ending: Ending = None) -> Tensor:
+    """Where each class is predicted: boolean, of the shape of the maps (batch, classes, *size).
+
+    Each position has the class with the highest score. Where a position may have several classes
+    or none (a single map, or behind a sigmoid), a class is predicted where it is the more likely
+    answer: where its logit is at least 0, or its probability at least one half.
+    """
+    if ending == "sigmoid":
+        return maps >= 0.5
     if maps.shape[1] == 1:
-        return torch.where(maps[:, 0] >= 0, 0, -1)
-    return maps.argmax(1)
+        return maps >= 0
+    highest = maps.argmax(1, keepdim=True)
+    return torch.zeros_like(maps, dtype=torch.bool).scatter_(1, highest, True)
 
 
 def class_count(outputs: Tensor, labels: Sequence[str] | None) -> int:
@@ -134,7 +157,9 @@ def class_count(outputs: Tensor, labels: Sequence[str] | None) -> int:
     return 2 if binary else outputs_an_image
 
 
-def ranking(outputs: Tensor, labels: Sequence[str] | None) -> list[list[int]]:
+def ranking(
+    outputs: Tensor, labels: Sequence[str] | None, ending: Ending = None
+) -> list[list[int]]:
     """For each image the classes from the highest score to the lowest."""
     classes = class_count(outputs, labels)
     if classes == 1:
@@ -147,7 +172,8 @@ def ranking(outputs: Tensor, labels: Sequence[str] | None) -> list[list[int]]:
             "predicted; run it in float32 and check the input"
         )
     if scores.shape[1] == 1:
-        return [[1, 0] if score >= 0 else [0, 1] for score in scores[:, 0].tolist()]
+        even = 0 if ending is None else 0.5
+        return [[1, 0] if score >= even else [0, 1] for score in scores[:, 0].tolist()]
     return cast(list[list[int]], scores.argsort(dim=1, descending=True, stable=True).tolist())
 
 
@@ -178,13 +204,39 @@ def nearest_classes(outputs: Tensor, index: int, count: int) -> list[int]:
     return near
 
 
+def ending_of(outputs: Tensor) -> Ending:
+    """What the outputs' values prove of the network's end: a softmax, or nothing."""
+    outputs = without_single_axes(outputs)
+    if outputs.ndim == 3 and not is_detections(outputs):  # of a vocabulary, or of classes
+        proven = _add_up_to_one(outputs) or _add_up_to_one(outputs.transpose(1, 2))
+        return "softmax" if proven else None
+    return "softmax" if looks_like_probabilities(outputs) else None
+
+
 def looks_like_probabilities(outputs: Tensor) -> bool:
     """Whether the outputs are probabilities already: none negative, the classes' sum to 1 ± 1e-3.
 
     A network with the softmax inside; taken for logits, its probabilities would come out flat.
     """
-    maps = is_maps(outputs)
-    if (outputs.ndim != 2 and not maps) or outputs.shape[1] < 2 or not len(outputs):
+    outputs = without_single_axes(outputs)
+    return (outputs.ndim == 2 or is_maps(outputs)) and _add_up_to_one(outputs)
+
+
+def _add_up_to_one(outputs: Tensor) -> bool:
+    """Whether (batch, classes, ...) holds no negative number, and the classes' sum to 1 ± 1e-3."""
+    if outputs.shape[1] < 2 or not outputs.numel():
         return False
     values = at_least_float32(outputs.detach()).cpu().double()
     return bool((values >= 0).all() and ((values.sum(dim=1) - 1).abs() <= 1e-3).all())
+
+
+def may_be_probabilities(outputs: Tensor) -> bool:
+    """Whether all numbers of classes or their maps lie between 0 and 1, and not all at these ends.
+
+    So they do behind a sigmoid; that there is one, the values alone cannot prove.
+    """
+    outputs = without_single_axes(outputs.detach())
+    if outputs.ndim > 2 and not is_maps(outputs):
+        return False
+    within = bool(((outputs >= 0) & (outputs <= 1)).all())
+    return within and bool(((outputs > 0) & (outputs < 1)).any())

@@ -13,29 +13,35 @@ from seewhy.errors import TargetError
 from seewhy.targets.boxes import detected
 from seewhy.targets.kinds import ClassScore, Target
 from seewhy.targets.outputs import (
+    Ending,
     at_least_float32,
     class_count,
+    ending_of,
     is_detections,
     is_maps,
     ranking,
+    without_single_axes,
 )
 from seewhy.targets.regions import regions
 
 
-def ranked(outputs: Tensor, labels: Sequence[str] | None, most: int) -> list[list[Target]]:
+def ranked(
+    outputs: Tensor, labels: Sequence[str] | None, most: int, ending: Ending = None
+) -> list[list[Target]]:
     """For each image what the network predicts: classes, regions or boxes.
 
     Args:
         outputs: of any of these kinds.
         labels: the names of the classes, in order.
         most: how many boxes are looked for.
+        ending: what the network does to its logits last.
     """
     if is_detections(outputs):
         return [[one for one, _ in some] for some in detected(outputs, most)]
     if is_maps(outputs):
         class_count(outputs, labels)
-        return [list(some) for some in regions(outputs)]
-    return [[ClassScore(index) for index in some] for some in ranking(outputs, labels)]
+        return [list(some) for some in regions(outputs, ending)]
+    return [[ClassScore(index) for index in some] for some in ranking(outputs, labels, ending)]
 
 
 def box_of_class(outputs: Tensor, index: int, words: str) -> Target:
@@ -56,7 +62,7 @@ def box_of_class(outputs: Tensor, index: int, words: str) -> Target:
 
 
 def predictions(
-    outputs: Tensor, k: int = 5, labels: Sequence[str] | None = None
+    outputs: Tensor, k: int = 5, labels: Sequence[str] | None = None, ending: Ending = None
 ) -> list[list[tuple[int, float, float | None]]]:
     """The k highest classes of each image as (index, score, probability).
 
@@ -64,9 +70,11 @@ def predictions(
     classifier: both sides, with the sigmoid; without them it is a bare number, (0, value, None).
     Of maps it is the classes that cover most, with the mean logit and probability over their
     regions; of boxes the highest-scored, whose score is a probability. Outputs of other shapes
-    have no classes: an empty list for each image.
+    have no classes: an empty list for each image. `ending` is what the network does to its logits
+    last (`Resolved` has it): where its outputs are probabilities, those are what is given.
     """
-    values = at_least_float32(outputs.detach()).cpu().double()
+    values = without_single_axes(at_least_float32(outputs.detach()).cpu().double())
+    ending = ending or ending_of(values)
     if is_detections(values):
         return [[(cast(int, one.index), x, x) for one, x in some] for some in detected(values, k)]
     if is_maps(values):
@@ -76,7 +84,7 @@ def predictions(
                 for one in some[:k]
                 for over in [one.settled(own)]
             ]
-            for own, some in zip(values[:, None], regions(values), strict=True)
+            for own, some in zip(values[:, None], regions(values, ending), strict=True)
         ]
     if values.ndim == 1:
         values = values[:, None]
@@ -85,10 +93,10 @@ def predictions(
     if values.shape[1] == 1 and (labels is None or len(labels) != 2):
         return [[(0, value, None)] for value in values[:, 0].tolist()]
     if values.shape[1] == 1:
-        values = torch.cat((-values, values), dim=1)
-        probabilities = values.sigmoid()
+        values = torch.cat((-values if ending is None else 1 - values, values), dim=1)
+        probabilities = values.sigmoid() if ending is None else values
     else:
-        probabilities = values.softmax(dim=1)
+        probabilities = values.softmax(dim=1) if ending is None else values
     order = values.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf).argsort(
         dim=1, descending=True, stable=True
     )[:, :k]

@@ -24,7 +24,7 @@ from seewhy.targets.kinds import (
     class_words,
     whole_number,
 )
-from seewhy.targets.outputs import as_maps, predicted_classes
+from seewhy.targets.outputs import Ending, as_maps, predicted_positions
 
 _POOL = {1: adaptive_avg_pool1d, 2: adaptive_avg_pool2d, 3: adaptive_avg_pool3d}
 
@@ -112,17 +112,20 @@ class Region(Outcome):
 
     Args:
         index: Number of the class, or its name.
-        where: None: where the class is predicted; another class (a target): where that one is; a
-            boolean array with the axes of the map, at its size or any other, such as the
-            picture's; a box x1, y1, x2, y2 or one position x, y of the map; `"peak"`: the position
-            where the class's map is highest (keypoints). `resolve` settles the first, the second
-            and the last for each image, and the region then stays what it is.
+        where: None: where the class is predicted (the only class of a network that is predicted
+            nowhere: the whole map); another class (a target): where that one is; a boolean array
+            with the axes of the map, at its size or any other, such as the picture's; a box x1,
+            y1, x2, y2 or one position x, y of the map; `"peak"`: the position where the class's
+            map is highest (keypoints). `resolve` settles the first, the second and the last for
+            each image, and the region then stays what it is.
         label: The class's label, for printing only.
+        ending: see `Outcome`.
     """
 
     index: int | str
     where: Place = None
     label: str | None = field(default=None, compare=False)
+    ending: Ending = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", class_index(self.index))
@@ -142,8 +145,8 @@ class Region(Outcome):
         elif isinstance(where, Region):
             where = where.where
         elif where is None:
-            where = _where_predicted(maps, index, label, labels)
-        settled = Region(index, where, label)
+            where = _where_predicted(maps, index, label, labels, self.ending)
+        settled = Region(index, where, label, self.ending)
         settled(outputs.detach())  # raises where it does not fit
         return settled
 
@@ -153,6 +156,8 @@ class Region(Outcome):
 
     def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:
         """The mean of the class's probability over the region."""
+        if self.ending is not None:
+            return self(outputs)
         maps = as_maps(outputs)
         column = class_column(self.index, maps.shape[1], one=True)
         return self._mean(class_probability(maps, column, sigmoid))
@@ -192,30 +197,32 @@ class Region(Outcome):
         return f"{words} at its peak" if self.where else f"{words} where predicted"
 
 
-def regions(outputs: Tensor) -> list[list[Region]]:
+def regions(outputs: Tensor, ending: Ending = None) -> list[list[Region]]:
     """For each image the predicted classes, each over its own region, the largest first."""
     maps = as_maps(outputs.detach())
-    classes = predicted_classes(maps)
     found = []
-    for one in classes.flatten(1):
-        counts = torch.bincount(one[one >= 0], minlength=maps.shape[1])
+    for counts in predicted_positions(maps, ending).flatten(2).sum(2):
         order = counts.argsort(descending=True, stable=True)
-        found.append([Region(index) for index in order.tolist() if counts[index]])
+        found.append([Region(index, ending=ending) for index in order.tolist() if counts[index]])
     return found
 
 
-def _where_predicted(maps: Tensor, index: int, label: str | None, labels: Labels) -> Mask:
-    predicted = predicted_classes(maps.detach())[0]
-    inside = predicted == index
+def _where_predicted(
+    maps: Tensor, index: int, label: str | None, labels: Labels, ending: Ending
+) -> Mask:
+    predicted = predicted_positions(maps.detach(), ending)[0]
+    inside = predicted[index]
+    if not inside.any() and maps.shape[1] == 1:  # there is nothing else that could be named
+        return Mask.of(torch.ones_like(inside), "over the whole map, being predicted nowhere")
     if not inside.any():
-        others = torch.unique(predicted[predicted >= 0]).tolist()
+        others = predicted.flatten(1).any(1).nonzero()[:, 0].tolist()
         named = ", ".join(class_words(other, None, labels) for other in others[:8])
         there = f"only {named}" if others else "nor any other class"
         more = " and more" if len(others) > 8 else ""
         raise TargetError(
             f"no position is predicted as '{class_words(index, label, labels)}', {there}{more}; "
-            "say where to look: a box 'CLASS@x1,y1,x2,y2', a position 'CLASS@x,y', or "
-            "Region(class, mask)"
+            f"say where to look: its highest position '{index}@peak', a position 'CLASS@x,y', a "
+            "box 'CLASS@x1,y1,x2,y2', or Region(class, mask)"
         )
     return Mask.of(inside, "where predicted")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -17,14 +17,25 @@ from seewhy.targets.kinds import (
     ClassScore,
     Contrast,
     Finer,
+    Function,
+    Outcome,
     Predicted,
     Probability,
     Regression,
     Target,
+    class_column,
 )
 from seewhy.targets.language import Sentence, Token
 from seewhy.targets.many import PerImage, Several, TopK
-from seewhy.targets.outputs import at_least_float32, class_count, is_detections, is_maps
+from seewhy.targets.outputs import (
+    Ending,
+    at_least_float32,
+    class_count,
+    ending_of,
+    is_detections,
+    is_maps,
+    without_single_axes,
+)
 from seewhy.targets.ranking import box_of_class, ranked
 from seewhy.targets.regions import Region
 from seewhy.targets.similarity import Similarity
@@ -34,18 +45,28 @@ from seewhy.targets.similarity import Similarity
 class Resolved:
     """Concrete targets: for each image of the batch a tuple of targets, all of one length.
 
-    `several` tells one target an image (no target axis) from several, `TopK(1)` included.
+    `several` tells one target an image (no target axis) from several, `TopK(1)` included;
+    `ending` is what the network does to its logits last, as far as it is known.
     """
 
     targets: tuple[tuple[Target, ...], ...]
     several: bool
+    ending: Ending = None
 
 
-def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -> Resolved:
+def resolve(
+    target: Any,
+    outputs: Tensor,
+    labels: Sequence[str] | None = None,
+    *,
+    ending: Ending = None,
+    as_given: Callable[[Tensor], Tensor] | None = None,
+) -> Resolved:
     """Settles for each image what was open: predicted classes, top k, names, one-logit sides.
 
     With two labels, a network with one output is a binary classifier: positive (z ≥ 0) is
     labels[1], and class indices and predictions become `Binary` sides. Equal scores rank by index.
+    Outputs that end in a sigmoid or a softmax are read as the probabilities that they are.
 
     Where the network gives a map for each class, a class is its `Region`, where it is predicted
     now; in `A vs B` both are read where A is. Where it gives boxes, a class is the `BoxScore` of
@@ -56,6 +77,10 @@ def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -
         outputs: The logits, (batch, classes), (batch,) or (batch, 1); maps (batch, classes,
             *size), boxes (batch, n, 4 + classes); for `Function` and `Similarity`, any shape.
         labels: The names of the classes, in order.
+        ending: What the network is known to do to its logits last. None: what the outputs' values
+            prove, which is a softmax or nothing.
+        as_given: Gives the outputs back the form in which the network returned them, for a
+            `Function`, where they have been brought into another one.
 
     Raises:
         TargetError: An index out of range, a list of another length than the batch, NaN where a
@@ -63,6 +88,7 @@ def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -
     """
     choice = parse_target(target, labels)
     batch = at_least_float32(outputs).shape[0]
+    ending = ending or ending_of(outputs)
     if isinstance(choice, PerImage) and len(choice.targets) != batch:
         raise TargetError(
             f"{len(choice.targets)} targets came in a list for a batch of {batch} images; a list "
@@ -73,7 +99,7 @@ def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -
     asked = [part for part in choice.parts() if isinstance(part, Predicted | TopK)]
     if asked:
         most = max(part.k if isinstance(part, TopK) else part.rank + 1 for part in asked)
-        ranks = ranked(outputs, labels, most)
+        ranks = ranked(outputs, labels, most, ending)
     own = (Finer, Region, ClassScore) if spatial else (Finer, Region)
     differ = bool(ranks) or any(isinstance(part, own) for part in choice.parts())
 
@@ -82,7 +108,7 @@ def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -
         own = outputs[image : image + 1]
         return tuple(
             (one.with_parts(_in_one_place) if is_maps(outputs) else one).with_parts(
-                lambda part: _concrete(part, own, labels, found)
+                lambda part: _concrete(_as_it_ends(part, ending, as_given), own, labels, found)
             )
             for one in _spread(each, found)
         )
@@ -101,7 +127,20 @@ def resolve(target: Any, outputs: Tensor, labels: Sequence[str] | None = None) -
             "every image as many"
         )
     given = choice.targets if isinstance(choice, PerImage) else (choice,)
-    return Resolved(targets, several=not all(isinstance(each, Target) for each in given))
+    several = not all(isinstance(each, Target) for each in given)
+    return Resolved(targets, several, ending)
+
+
+def _as_it_ends(
+    part: Target, ending: Ending, as_given: Callable[[Tensor], Tensor] | None
+) -> Target:
+    """A target that knows how the network ends; a function that sees what the network gave."""
+    if isinstance(part, Outcome):
+        return part.behind(ending)
+    if isinstance(part, Function) and part.function is not None and as_given is not None:
+        function = part.function
+        return replace(part, function=lambda outputs: function(as_given(outputs)))
+    return part
 
 
 def _spread(choice: Choice, found: list[Target]) -> Iterator[Target]:
@@ -124,7 +163,7 @@ def _in_one_place(part: Target) -> Target:
     a, b = (each.of if isinstance(each, Probability) else each for each in (part.a, part.b))
     if not (isinstance(a, ClassScore | Predicted) and isinstance(b, ClassScore)):
         return part
-    there: Target = Region(b.index, a, b.label)
+    there: Target = Region(b.index, a, b.label, b.ending)
     if isinstance(part.b, Probability):
         there = Probability(there, part.b.sigmoid)
     return Contrast(part.a, there)
@@ -141,17 +180,19 @@ def _concrete(
             raise TargetError(
                 f"the class ranked {part.rank + 1} was asked for, but {_there_are(found)}"
             )
-        part = found[part.rank]
+        part = _as_it_ends(found[part.rank], part.ending, None)
     if isinstance(part, ClassScore):
-        index = part.column(class_count(outputs, labels))
+        index = class_column(part.index, class_count(outputs, labels), one=is_maps(outputs))
         label = labels[index] if labels and index < len(labels) else part.label
         if is_maps(outputs):
-            part = Region(index)
+            part = Region(index, ending=part.ending)
         elif is_detections(outputs):
             part = box_of_class(outputs, index, ClassScore(index, label).describe(labels))
         else:
-            one_number = outputs.ndim == 1 or outputs.shape[1] == 1
-            return Binary(index == 1, label) if one_number else ClassScore(index, label)
+            flat = without_single_axes(outputs)
+            if flat.ndim == 1 or flat.shape[1] == 1:
+                return Binary(index == 1, label, part.ending)
+            return ClassScore(index, label, part.ending)
     if isinstance(part, Region | BoxScore):
         if isinstance(part, Region) and isinstance(part.where, tuple) and is_detections(outputs):
             part = BoxScore(part.index, part.where)
@@ -159,7 +200,7 @@ def _concrete(
     if isinstance(part, Binary | Regression | Token | Sentence | Similarity):
         part(outputs.detach())  # raises where it does not fit, before anything runs backwards
     if isinstance(part, Binary) and labels and len(labels) == 2:
-        return Binary(part.positive, labels[part.positive])
+        return Binary(part.positive, labels[part.positive], part.ending)
     return part
 
 
