@@ -101,9 +101,26 @@ class Bound(nn.Module):
         """The model bound to what belongs to one image of the batch."""
         if not self._path:
             return self
-        inputs = self._rows(torch.tensor([index]))
+        return self._with(self._rows(torch.tensor([index])), 1)
+
+    def with_other_pictures(self, noise: Callable[[Tensor], Tensor]) -> Bound | None:
+        """The model bound to other pictures beside its own; None where there are none.
+
+        Args:
+            noise: what is added to each of them, from what it is.
+        """
+        if not self._path:
+            return None
+        inputs = self._inputs
+        least = dict(tensors_in(inputs))[self._path].ndim
+        for path, tensor in tensors_in(self._inputs):
+            if path != self._path and tensor.is_floating_point() and tensor.ndim >= least:
+                inputs = replace_tensor(inputs, path, tensor + noise(tensor))
+        return None if inputs is self._inputs else self._with(inputs, self._batch)
+
+    def _with(self, inputs: Any, batch: int) -> Bound:
         return Bound(
-            self.module, inputs=inputs, path=self._path, batch=1, shared=self._shared,
+            self.module, inputs=inputs, path=self._path, batch=batch, shared=self._shared,
             frames_first=self._frames_first, output=self.output,
         )  # fmt: skip
 

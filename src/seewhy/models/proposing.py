@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from seewhy.errors import LayerError, ModelError
 from seewhy.models.exported import is_a, kind_of
 from seewhy.models.grid import Grid, find_grid
+from seewhy.models.landing import Landing, Where, landings
 from seewhy.models.outputs import find_logits, tensors_in
 from seewhy.models.placing import (
     Key,
@@ -72,57 +73,170 @@ _proposals: weakref.WeakKeyDictionary[nn.Module, tuple[Key, Proposal]] = weakref
 def _propose(
     model: nn.Module, inputs: Tensor, calls: Sequence[Call], outputs: Sequence[Tensor]
 ) -> Proposal:
-    """The choice, from a trace: the last call whose every position the score depends on."""
-    sizes = map_sizes(calls, inputs)
-    dense = inputs.ndim  # a segmentation's output has classes for channels too
-    class_counts = frozenset(one.shape[1] for one in outputs if one.ndim in (2, dense))
-    own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
-    passed_over: list[str] = []
+    """The choice, from a trace: the last call whose every position the score depends on.
 
-    of_others = cache(partial(tokens_of_others, model, inputs, tuple(calls)))
+    A layer that sees this picture alone comes before one in which it meets another picture.
+    """
+    placed = dict(placed_calls(calls, inputs))
+    choice = _Choice(model, inputs, calls, outputs, placed, landings(model, inputs, placed, calls))
+    found = choice.made(mixed=False)
+    if found is None and choice.mixed:
+        choice = replace(choice, passed_over=[])
+        found = choice.made(mixed=True)
+    if found is None:
+        raise choice.nothing()
+    return found
 
-    def of_picture(call: Call) -> bool:
-        assert call.shape is not None
-        return call not in of_others(call.shape[1])
 
-    for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
-        if grid.form == "tokens" and not of_picture(call):
-            continue
-        layer = _layer(call, calls, sizes)
-        if unplaced is not None and _as_many(unplaced, grid) and of_picture(unplaced):
-            raise LayerError(
-                f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
-                f"{unplaced.shape} that cannot be laid on the picture, so it does not stand for "
-                "the decision; name the layer to look at with layer=."
-            )
-        # A map that stands alone on the way to a single output is read; one that its layer gives
-        # beside others (PiT's, beside the class token) or that may belong to another output is not
-        # always.
-        alone = grid.form != "tokens" and not call.path and len(own) == 1 and not passed_over
-        looked = None if alone else _look(model, inputs, layer)
-        if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
-            if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
-                call, grid = _normalised(calls, inputs, call, grid)
-                layer = _layer(call, calls, sizes)
-            return Proposal(layer, _reason(layer, call, grid, passed_over))
-        if grid.form == "tokens" or not call.path:
-            passed_over.append(_source(call).name)
-    if passed_over:
-        raise LayerError(
-            f"the score depends on no token of {', '.join(map(repr, passed_over[:3]))} or what "
-            "comes before: is the head still zero, or the gradient cut? Name the layer to look at "
-            "with layer=."
+@dataclass
+class _Choice:
+    """The choice of a layer among the calls of a run.
+
+    Attributes:
+        model, inputs, calls, outputs: the run.
+        placed: the calls that can be laid on the picture, and how.
+        landed: where a change of the picture shows in each of them; empty if nothing is known.
+        passed_over: calls whose positions the score does not depend on.
+        refused: calls that do not stand for the picture, by name.
+        mixed: calls that also see another picture than the one that is asked about.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    calls: Sequence[Call]
+    outputs: Sequence[Tensor]
+    placed: Mapping[Call, Grid]
+    landed: Mapping[Call, Landing]
+    passed_over: list[str] = field(default_factory=list)
+    refused: dict[str, Where] = field(default_factory=dict)
+    mixed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._of_others = cache(partial(tokens_of_others, self.model, self.inputs, self.calls))
+
+    def made(self, *, mixed: bool) -> Proposal | None:
+        """The layer, if there is one; `mixed`: it may see another picture as well."""
+        calls, inputs = self.calls, self.inputs
+        sizes = map_sizes(calls, inputs)
+        dense = inputs.ndim  # a segmentation's output has classes for channels too
+        counts = {one.shape[1] for one in self.outputs if one.ndim in (2, dense)}
+        counts |= {1 for one in self.outputs if one.ndim == dense - 1 and len(one) == len(inputs)}
+        for call, grid, unplaced in _candidates(
+            calls, inputs, self.placed, frozenset(counts), self.passed_over
+        ):
+            if not self._lands(call) or (not mixed and self._is_mixed(call)):
+                continue
+            if grid.form == "tokens" and not self._of_picture(call):
+                continue
+            layer = _layer(call, calls, sizes)
+            if unplaced is not None and _as_many(unplaced, grid) and self._of_picture(unplaced):
+                raise LayerError(
+                    f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
+                    f"{unplaced.shape} that cannot be laid on the picture, so it does not stand "
+                    "for the decision; name the layer to look at with layer=."
+                )
+            looked = _look(self.model, inputs, layer)
+            if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
+                if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
+                    call, grid = _normalised(calls, inputs, call, grid)
+                    layer = _layer(call, calls, sizes)
+                return Proposal(layer, self._reason(layer, call, grid, mixed=mixed))
+            if grid.form == "tokens" or not call.path:
+                self.passed_over.append(_source(call).name)
+        return None
+
+    def nothing(self) -> LayerError:
+        """Why there is no layer, and what to do."""
+        pixels = (
+            "take a method that looks at no layer (saliency, integrated-gradients, occlusion, rise)"
         )
-    raise LayerError(
-        "no layer of this model gives a spatial feature map (batch, channels, height, width) "
-        "with more than one position, channels last, or tokens; name a layer, or see what there "
-        "is: seewhy layers."
-    )
+        if self.refused:
+            name, where = next(iter(self.refused.items()))
+            runs = sum(one.name == name and one.path == self._path(name) for one in self.calls)
+            times = f" and is called {runs} times" if runs > 1 else ""
+            if where == "a part":
+                return LayerError(
+                    f"'{name}' sees only a part of the picture (a tile, a window){times}, and no "
+                    "layer sees the whole of it in its own order, so none stands for the "
+                    f"picture; give the network one part at a time, or {pixels}."
+                )
+            if where == "elsewhere":
+                return LayerError(
+                    f"a change in one corner of the picture shows in another corner of '{name}': "
+                    "it sees a flipped or turned copy of the picture, or has its positions in "
+                    f"another order{times}; {pixels}."
+                )
+        if self.passed_over:
+            return LayerError(
+                "the score depends on no position of "
+                f"{', '.join(map(repr, self.passed_over[:3]))} or what comes before: is the head "
+                "still zero, or the gradient cut? Name the layer to look at with layer=."
+            )
+        if self.refused:
+            return LayerError(
+                f"no layer changes with the picture: '{next(iter(self.refused))}' gives the same "
+                "for another one. Is this the input that the model looks at? Choose it with "
+                "picture=."
+            )
+        return LayerError(
+            "no layer of this model gives a spatial feature map (batch, channels, height, width) "
+            "with more than one position, channels last, or tokens; name a layer, or see what "
+            "there is: seewhy layers."
+        )
+
+    def _path(self, name: str) -> str:
+        return next(one.path for one in self.calls if one.name == name)
+
+    def _lands(self, call: Call) -> bool:
+        """Whether a change of the picture shows where it was made, or everywhere."""
+        landing = self.landed.get(call)
+        if landing is None or landing.where in ("there", "spread"):
+            return True
+        self.refused.setdefault(call.name, landing.where)
+        return False
+
+    def _is_mixed(self, call: Call) -> bool:
+        landing = self.landed.get(call)
+        if landing is None or not landing.mixed:
+            return False
+        self.mixed.append(call.name)
+        return True
+
+    def _of_picture(self, call: Call) -> bool:
+        """Whether a call's tokens are the picture's, and not those of a text, or queries."""
+        landing = self.landed.get(call)
+        assert call.shape is not None
+        if landing is not None and landing.clear:
+            return True
+        return call not in self._of_others(call.shape[1])
+
+    def _reason(self, layer: Layer, call: Call, grid: Grid, *, mixed: bool) -> str:
+        assert call.shape is not None
+        positions = "×".join(map(str, grid.size))
+        holds = f"{grid.channels(call.shape)} channels of {positions}"
+        other = ""
+        if mixed:
+            other = "; it depends on the other pictures, too, as every layer does"
+        elif self.mixed:
+            other = f"; later layers, such as '{self.mixed[0]}', depend on other pictures, too"
+        if grid.form != "tokens":
+            return f"'{layer}' gives the last spatial feature map before the head: {holds}{other}"
+        aside = later = ""
+        if grid.extra:
+            aside = f", {grid.extra} class or register token{'s' * (grid.extra > 1)} set aside"
+        if self.passed_over:
+            before = self.passed_over[-1]
+            later = f"; of what '{before}' gives, the score reads no token of the picture"
+        return (
+            f"'{layer}' gives the last tokens on which the score depends: "
+            f"{holds}{aside}{later}{other}"
+        )
 
 
 def _candidates(
     calls: Sequence[Call],
     inputs: Tensor,
+    placed: Mapping[Call, Grid],
     class_counts: frozenset[int],
     passed_over: Sequence[str],
 ) -> Iterator[tuple[Call, Grid, Call | None]]:
@@ -132,7 +246,6 @@ def _candidates(
     nor inside of a part that takes tokens in and sums them up, such as an attention pooling; all
     that is only tried when nothing else is left.
     """
-    placed = dict(placed_calls(calls, inputs))
     sizes = map_sizes(calls, inputs)
     # A map of scores may be the sum of others, as in FCN: all of them are.
     dense = any(not one.name and len(one.shape or ()) == inputs.ndim for one in calls)
@@ -157,7 +270,9 @@ def _candidates(
                 _is_pooling(one.module) for one in (call, _source(call))
             ):
                 shut = [*passed_over, *(summing if grid.form == "tokens" else ())]
-                if any(call.name.startswith(f"{name}.") for name in shut):
+                plane = grid.size[1:] if len(grid.size) == 3 else grid.size
+                inner = any(call.name.startswith(f"{name}.") for name in shut)
+                if inner or (len(plane) == 2 and math.prod(plane) == 1):  # one number a frame
                     inside.append((call, grid, unplaced))
                 else:
                     yield call, grid, unplaced
@@ -167,15 +282,16 @@ def _candidates(
                 summing.append(call.name)
         if _has_own_weights(call.module) and not (dense and class_scores):
             weights_behind = True
-            if grid is None and call.shape is not None and len(call.shape) == 3:
+            if call.name and grid is None and call.shape is not None and len(call.shape) == 3:
                 unplaced = call
     yield from inside
 
 
 def _layer(call: Call, calls: Sequence[Call], sizes: tuple[tuple[int, ...], ...]) -> Layer:
-    """Where a call's tensor is; of a module that runs several times, its last call."""
-    runs = sum(one.module is call.module and one.path == call.path for one in calls)
-    return Layer(call.name, call.module, call.path, None if runs == 1 else -1, known=sizes)
+    """Where a call's tensor is; of a module that runs several times, which call (-1: the last)."""
+    runs = [one for one in calls if one.module is call.module and one.path == call.path]
+    number = None if len(runs) == 1 else -1 if call is runs[-1] else runs.index(call)
+    return Layer(call.name, call.module, call.path, number, known=sizes)
 
 
 def _normalised(calls: Sequence[Call], inputs: Tensor, call: Call, grid: Grid) -> tuple[Call, Grid]:
@@ -193,23 +309,6 @@ def _source(call: Call) -> Call:
     while call.same_as is not None:
         call = call.same_as
     return call
-
-
-def _reason(layer: Layer, call: Call, grid: Grid, passed_over: Sequence[str]) -> str:
-    assert call.shape is not None
-    positions = "×".join(map(str, grid.size))
-    holds = f"{grid.channels(call.shape)} channels of {positions}"
-    if grid.form != "tokens":
-        return f"'{layer}' gives the last spatial feature map before the head: {holds}"
-    aside = ""
-    if grid.extra:
-        aside = f", {grid.extra} class or register token{'s' * (grid.extra > 1)} set aside"
-    later = (
-        f"; of what '{passed_over[-1]}' gives, the score reads no token of the picture"
-        if passed_over
-        else ""
-    )
-    return f"'{layer}' gives the last tokens on which the score depends: {holds}{aside}{later}"
 
 
 def _is_read(gradient: Tensor, share: float) -> bool:

@@ -1,0 +1,228 @@
+"""Where a change of the picture shows in a layer: found by changing it, and looking.
+
+What is proposed, and what is named, is tested by intervention: the picture is changed in one
+corner, then in the opposite one, then the other pictures that the model takes. A layer whose map
+lies on the picture changes in the corner where the picture was changed; it changes for both
+corners, and not for another picture. A call that sees a tile changes for one corner alone, or for
+none; one that sees a flipped copy changes in the mirrored corner.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from seewhy.models.bound import Bound
+from seewhy.models.grid import Grid
+from seewhy.models.outputs import tensors_in
+from seewhy.models.watch import Call, hooked, undisturbed
+
+Where = Literal["there", "spread", "elsewhere", "a part", "nowhere"]
+
+NEAR = 0.25
+"""A change shows there if it moves by this, of the picture's half, along every axis."""
+
+FAR = 0.3
+"""It shows elsewhere if it moves by this the other way along some axis."""
+
+PROJECTIONS = 8
+"""Random sums of the channels that are kept of each position: a change shows in them as well."""
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What a few changed pictures showed of one call.
+
+    Attributes:
+        where: a change shows `there`; it is `spread` over all positions; it shows `elsewhere`
+            (a flipped or turned copy, or another order of the positions); the call sees `a part`
+            of the picture alone; or it shows `nowhere`: the call does not see the picture.
+        mixed: whether the call changes with another picture, too.
+        moved: along each axis, how far the change moves from the one corner to the opposite, of
+            the half of the picture; negative where it moves the other way.
+    """
+
+    where: Where
+    mixed: bool
+    moved: tuple[float, ...] = ()
+
+    @property
+    def clear(self) -> bool:
+        """Whether it shows so clearly there that no other order of the positions is possible."""
+        return self.where == "there" and all(one >= 2 * NEAR for one in self.moved)
+
+
+def landings(
+    model: nn.Module, inputs: Tensor, placed: Mapping[Call, Grid], calls: Sequence[Call]
+) -> dict[Call, Landing]:
+    """Where a change of the picture shows in each of the calls that can be laid on it.
+
+    Three forward passes; one more where the model takes other pictures, and at most two where one
+    of the corners shows in none of a call's positions.
+
+    Args:
+        model: what is run; it comes back as it was.
+        inputs: the picture, `(batch, channels, *axes)`; the first image is looked at.
+        placed: the calls, and how they lie on the picture.
+        calls: all calls of the run, in which those of a module are counted.
+    """
+    if inputs.device.type == "meta":
+        return {}
+    seen = _Seeing(placed, calls)
+    before = seen(model, inputs)
+    first, second = (seen.change(model, _with_noise(inputs, corner), before) for corner in (0, 1))
+    for number, (corner, changes) in enumerate(((0, first), (1, second))):
+        if any(not bool(one.any()) for one in changes.values()):  # by chance? A stronger change
+            other = _with_noise(inputs, corner, strength=5.0, seed=1)
+            again = seen.change(model, other, before)
+            (first, second)[number].update(
+                {call: again.get(call, one) for call, one in changes.items() if not bool(one.any())}
+            )
+    whole: dict[Call, Tensor] = {}
+    if any(not bool(first[call].any() or second[call].any()) for call in first.keys() & second.keys()):
+        whole = seen.change(model, _with_noise(inputs, None), before)
+    mixed: dict[Call, Tensor] = {}
+    others = model.with_other_pictures(_noise) if isinstance(model, Bound) else None
+    if others is not None:
+        mixed = seen.change(others, inputs, before)
+    found = {}
+    for call in first.keys() & second.keys():
+        also = call in mixed and bool(mixed[call].any())
+        where, moved = _where(first[call], second[call], whole.get(call))
+        found[call] = Landing(where, also, moved)
+    return found
+
+
+def _where(
+    first: Tensor, second: Tensor, whole: Tensor | None
+) -> tuple[Where, tuple[float, ...]]:
+    """From how much each position changes for one corner, for the opposite one, for all."""
+    seen = [bool(one.any()) for one in (first, second)]
+    if not all(seen):
+        nowhere = not any(seen) and whole is not None and not bool(whole.any())
+        return ("nowhere" if nowhere else "a part"), ()
+    moved = tuple(
+        float(there - here) * side
+        for here, there, side in zip(
+            _centre(first), _centre(second), _sides(first.ndim), strict=True
+        )
+    )
+    along = [one for one, size in zip(moved, first.shape, strict=True) if size > 1]
+    if any(one <= -FAR for one in along):
+        return "elsewhere", moved
+    return ("there" if all(one >= NEAR for one in along) else "spread"), moved
+
+
+def _sides(axes: int) -> tuple[int, ...]:
+    """Along each axis, 1 if the first corner is at its start, −1 at its end: the top right one."""
+    return (1,) if axes == 1 else (*(1,) * (axes - 1), -1)
+
+
+def _centre(changes: Tensor) -> list[Tensor]:
+    """The changes' centre of mass, along each axis from −1 to 1."""
+    total = changes.sum()
+    centres = []
+    for axis, size in enumerate(changes.shape):
+        others = [one for one in range(changes.ndim) if one != axis]
+        profile = changes.sum(others) if others else changes
+        places = (torch.arange(size, dtype=changes.dtype) + 0.5) / size * 2 - 1
+        centres.append((profile * places.to(profile)).sum() / total)
+    return centres
+
+
+def _with_noise(
+    inputs: Tensor, corner: int | None, *, strength: float = 1.0, seed: int = 0
+) -> Tensor:
+    """A picture with noise on a quarter of each axis, in the top right or the bottom left corner.
+
+    Args:
+        inputs: the picture, `(batch, channels, *axes)`.
+        corner: 0 or 1; None for noise everywhere.
+        strength: the noise, by the picture's own spread.
+        seed: draws the noise.
+    """
+    other = inputs.clone()
+    axes = inputs.shape[2:]
+    region: list[slice] = []
+    for length, side in zip(axes, _sides(len(axes)), strict=True):
+        quarter = max(1, length // 4)
+        at_start = (side > 0) is (corner == 0)
+        region.append(slice(0, quarter) if at_start else slice(length - quarter, length))
+    box = other if corner is None else other[(..., *region)]
+    box += _noise(box, strength=strength, seed=seed, like=inputs)
+    return other
+
+
+def _noise(
+    tensor: Tensor, *, strength: float = 1.0, seed: int = 0, like: Tensor | None = None
+) -> Tensor:
+    """Noise of a picture's own spread, or of 1 for a picture that has none."""
+    spread = float((tensor if like is None else like).float().std(correction=0))
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(tensor.shape, generator=generator)
+    return (drawn * (strength * (spread if spread > 1e-6 else 1.0))).to(tensor)
+
+
+class _Seeing:
+    """Runs of a model in which some calls are seen, a few sums of the channels at each position."""
+
+    def __init__(self, placed: Mapping[Call, Grid], calls: Sequence[Call]) -> None:
+        self._runs: dict[nn.Module, list[dict[str, Call]]] = {}
+        self._placed = placed
+        modules = {call.module for call in placed}
+        for call in calls:  # a run of a module is a call for each of its tensors
+            if call.module in modules:
+                runs = self._runs.setdefault(call.module, [])
+                if not runs or call.path in runs[-1]:
+                    runs.append({})
+                runs[-1][call.path] = call
+
+    def __call__(self, model: nn.Module, inputs: Tensor) -> dict[Call, Tensor]:
+        """`(sums, *positions)` of each call, of the first image."""
+        found: dict[Call, Tensor] = {}
+        thread = threading.get_ident()
+        waiting = {module: iter(runs) for module, runs in self._runs.items()}
+
+        def see(module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
+            if threading.get_ident() != thread:
+                return
+            run = next(waiting[module], {})
+            tensors = list(tensors_in(output))
+            for path, tensor in tensors:
+                call = run.get(path if len(tensors) > 1 else "")
+                if call in self._placed and tuple(tensor.shape) == call.shape:
+                    dense = tensor.dequantize() if tensor.is_quantized else tensor
+                    found[call] = _sums(self._placed[call].of(dense)[0])
+
+        with undisturbed(model), hooked([(one, see) for one in self._runs]), torch.no_grad():
+            model(inputs.clone())
+        return found
+
+    def change(
+        self, model: nn.Module, inputs: Tensor, before: Mapping[Call, Tensor]
+    ) -> dict[Call, Tensor]:
+        """How much each position of each call is changed, squared; rounding is 0."""
+        after = self(model, inputs)
+        found = {}
+        for call, one in before.items():
+            if call not in after or after[call].shape != one.shape:
+                continue  # the network takes another course
+            change = (after[call] - one).square().sum(0)
+            least = 1e-10 * one.square().sum(0).mean()
+            found[call] = torch.where(change > least, change, 0.0).nan_to_num()
+        return found
+
+
+def _sums(maps: Tensor) -> Tensor:
+    """A few random sums of the channels at each position; the channels if there are few."""
+    flat = maps.detach().float().flatten(1)
+    if len(flat) > PROJECTIONS:
+        generator = torch.Generator().manual_seed(0)
+        weights = torch.randn(PROJECTIONS, len(flat), generator=generator).to(flat)
+        flat = weights @ flat
+    return flat.reshape(-1, *maps.shape[1:]).cpu()
