@@ -10,8 +10,10 @@ none; one that sees a flipped copy changes in the mirrored corner.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from seewhy.models.bound import Bound
 from seewhy.models.grid import Grid
 from seewhy.models.outputs import tensors_in
-from seewhy.models.watch import Call, hooked, undisturbed
+from seewhy.models.watch import Call, Layer, hooked, replacing, undisturbed
 
 Where = Literal["there", "spread", "elsewhere", "a part", "nowhere"]
 
@@ -42,14 +44,14 @@ class Landing:
         where: a change shows `there`; it is `spread` over all positions; it shows `elsewhere`
             (a flipped or turned copy, or another order of the positions); the call sees `a part`
             of the picture alone; or it shows `nowhere`: the call does not see the picture.
-        mixed: whether the call changes with another picture, too.
         moved: along each axis, how far the change moves from the one corner to the opposite, of
             the half of the picture; negative where it moves the other way.
+        mixed: whether the call changes with another picture, too.
     """
 
     where: Where
-    mixed: bool
     moved: tuple[float, ...] = ()
+    mixed: bool = False
 
     @property
     def clear(self) -> bool:
@@ -57,50 +59,146 @@ class Landing:
         return self.where == "there" and all(one >= 2 * NEAR for one in self.moved)
 
 
-def landings(
-    model: nn.Module, inputs: Tensor, placed: Mapping[Call, Grid], calls: Sequence[Call]
-) -> dict[Call, Landing]:
+class Landings:
     """Where a change of the picture shows in each of the calls that can be laid on it.
 
-    Three forward passes; one more where the model takes other pictures, and at most two where one
-    of the corners shows in none of a call's positions.
+    Three forward passes; one more where the model takes other pictures, and at most three where a
+    corner shows in none of a call's positions.
+    """
+
+    def __init__(
+        self, model: nn.Module, inputs: Tensor, placed: Mapping[Call, Grid], calls: Sequence[Call]
+    ) -> None:
+        """Make the runs.
+
+        Args:
+            model: what is run; it comes back as it was.
+            inputs: the picture, `(batch, channels, *axes)`; the first image is looked at.
+            placed: the calls, and how they lie on the picture.
+            calls: all calls of the run, in which those of a module are counted.
+        """
+        self._known: dict[Call, Landing] = {}
+        self._corners: list[dict[Call, Tensor]] = [{}, {}]
+        self._whole: dict[Call, Tensor] = {}
+        self._mixed: dict[Call, Tensor] = {}
+        if inputs.device.type == "meta":
+            return
+        seen = _Seeing(placed, calls)
+        before = seen(model, inputs)
+        for corner in (0, 1):
+            changes = seen.change(model, _with_noise(inputs, corner), before)
+            unchanged = [call for call, one in changes.items() if not one.any()]
+            if unchanged:  # by chance? A stronger change, and another one
+                other = _with_noise(inputs, corner, strength=5.0, seed=1)
+                again = seen.change(model, other, before)
+                changes.update({call: again[call] for call in unchanged if call in again})
+            self._corners[corner] = changes
+        first, second = self._corners
+        if any(call in second and not (first[call].any() or second[call].any()) for call in first):
+            self._whole = seen.change(model, _with_noise(inputs, None), before)
+        others = model.with_other_pictures(_noise) if isinstance(model, Bound) else None
+        if others is not None:
+            self._mixed = seen.change(others, inputs, before)
+
+    def get(self, call: Call) -> Landing | None:
+        """What was seen of one call; None if nothing was."""
+        while call.same_as is not None and call not in self._corners[0]:
+            call = call.same_as
+        first, second = (changes.get(call) for changes in self._corners)
+        if first is None or second is None:
+            return None
+        if call not in self._known:
+            where, moved = _where(first, second, self._whole.get(call))
+            mixed = call in self._mixed and bool(self._mixed[call].any())
+            self._known[call] = Landing(where, moved, mixed)
+        return self._known[call]
+
+
+def land(
+    model: nn.Module, inputs: Tensor, seen: Callable[[nn.Module, Tensor], list[Tensor]]
+) -> list[Landing]:
+    """Where a change of the picture shows in some maps: at most four forward passes.
+
+    Where no corner shows, and the map changes with another picture, it does not see this one.
+
+    Args:
+        model: what is run.
+        inputs: the picture; its first image is looked at.
+        seen: runs a model on a picture, and gives maps `(batch, channels, *positions)`. The first
+            call is answered without a run where these are known of the picture itself.
+    """
+    before = seen(model, inputs)
+
+    def changed(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+        pairs = zip(before, seen(model, inputs), strict=True)
+        return [_change(one[0].float(), other[0].float()) for one, other in pairs]
+
+    first, second = (changed(model, _with_noise(inputs, corner)) for corner in (0, 1))
+    others = model.with_other_pictures(_noise) if isinstance(model, Bound) else None
+    mixed = [False] * len(before)
+    if others is not None:
+        mixed = [bool(one.any()) for one in changed(others, inputs)]
+    blind = any(not (one.any() or two.any()) for one, two in zip(first, second, strict=True))
+    whole: list[Tensor | None] = [torch.zeros(1) if also else None for also in mixed]
+    if blind and others is None:
+        whole = [*changed(model, _with_noise(inputs, None))]
+    landed = []
+    for one, two, three, also in zip(first, second, whole, mixed, strict=True):
+        landed.append(Landing(*_where(one, two, three), mixed=also))
+    return landed
+
+
+def outputs_of(
+    model: nn.Module, inputs: Tensor, modules: Set[nn.Module], disturbed: Layer | None = None
+) -> list[Tensor]:
+    """What some modules give in one run, reduced to a few sums of each tensor.
 
     Args:
         model: what is run; it comes back as it was.
-        inputs: the picture, `(batch, channels, *axes)`; the first image is looked at.
-        placed: the calls, and how they lie on the picture.
-        calls: all calls of the run, in which those of a module are counted.
+        inputs: the picture.
+        modules: those that are looked at, each time they run.
+        disturbed: a call of a layer to whose output noise is added; call None is every one.
     """
-    if inputs.device.type == "meta":
-        return {}
-    seen = _Seeing(placed, calls)
-    before = seen(model, inputs)
-    first, second = (seen.change(model, _with_noise(inputs, corner), before) for corner in (0, 1))
-    for number, (corner, changes) in enumerate(((0, first), (1, second))):
-        if any(not bool(one.any()) for one in changes.values()):  # by chance? A stronger change
-            other = _with_noise(inputs, corner, strength=5.0, seed=1)
-            again = seen.change(model, other, before)
-            (first, second)[number].update(
-                {call: again.get(call, one) for call, one in changes.items() if not bool(one.any())}
-            )
-    whole: dict[Call, Tensor] = {}
-    if any(not bool(first[call].any() or second[call].any()) for call in first.keys() & second.keys()):
-        whole = seen.change(model, _with_noise(inputs, None), before)
-    mixed: dict[Call, Tensor] = {}
-    others = model.with_other_pictures(_noise) if isinstance(model, Bound) else None
-    if others is not None:
-        mixed = seen.change(others, inputs, before)
-    found = {}
-    for call in first.keys() & second.keys():
-        also = call in mixed and bool(mixed[call].any())
-        where, moved = _where(first[call], second[call], whole.get(call))
-        found[call] = Landing(where, also, moved)
+    thread, number = threading.get_ident(), 0
+    found: list[Tensor] = []
+
+    def see(module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
+        if threading.get_ident() == thread:
+            for _, tensor in tensors_in(output):
+                dense = tensor.dequantize() if tensor.is_quantized else tensor
+                flat = dense.detach().double().flatten()
+                found.append(torch.stack([flat.sum(), flat.square().sum(), flat[::7].sum()]))
+
+    def disturb(tensor: Tensor) -> Tensor | None:
+        nonlocal number
+        number += 1
+        if disturbed is None or disturbed.call not in (None, -1, number - 1):
+            return None
+        if not tensor.is_quantized:
+            return tensor + _noise(tensor)
+        drawn = _noise(tensor.dequantize())
+        scale, zero = tensor.q_scale(), tensor.q_zero_point()
+        return torch.quantize_per_tensor(tensor.dequantize() + drawn, scale, zero, tensor.dtype)
+
+    with ExitStack() as stack:
+        stack.enter_context(undisturbed(model))
+        stack.enter_context(torch.no_grad())
+        if disturbed is not None:
+            stack.enter_context(replacing(disturbed, disturb))
+        stack.enter_context(hooked([(one, see) for one in modules]))
+        model(inputs.clone())
     return found
 
 
-def _where(
-    first: Tensor, second: Tensor, whole: Tensor | None
-) -> tuple[Where, tuple[float, ...]]:
+def differ(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
+    """Whether what two runs gave is not the same."""
+    return len(ones) != len(others) or any(
+        not torch.equal(one.nan_to_num(), other.nan_to_num())
+        for one, other in zip(ones, others, strict=True)
+    )
+
+
+def _where(first: Tensor, second: Tensor, whole: Tensor | None) -> tuple[Where, tuple[float, ...]]:
     """From how much each position changes for one corner, for the opposite one, for all."""
     seen = [bool(one.any()) for one in (first, second)]
     if not all(seen):
@@ -148,12 +246,12 @@ def _with_noise(
     """
     other = inputs.clone()
     axes = inputs.shape[2:]
-    region: list[slice] = []
+    region: list[Any] = [...]
     for length, side in zip(axes, _sides(len(axes)), strict=True):
         quarter = max(1, length // 4)
         at_start = (side > 0) is (corner == 0)
         region.append(slice(0, quarter) if at_start else slice(length - quarter, length))
-    box = other if corner is None else other[(..., *region)]
+    box = other if corner is None else other[tuple(region)]
     box += _noise(box, strength=strength, seed=seed, like=inputs)
     return other
 
@@ -173,8 +271,13 @@ class _Seeing:
 
     def __init__(self, placed: Mapping[Call, Grid], calls: Sequence[Call]) -> None:
         self._runs: dict[nn.Module, list[dict[str, Call]]] = {}
-        self._placed = placed
-        modules = {call.module for call in placed}
+        # A container's output that a part of it has given is seen there.
+        self._placed = {
+            one: grid
+            for one, grid in placed.items()
+            if one.same_as is None or placed.get(one.same_as) != grid
+        }
+        modules = {call.module for call in self._placed}
         for call in calls:  # a run of a module is a call for each of its tensors
             if call.module in modules:
                 runs = self._runs.setdefault(call.module, [])
@@ -195,9 +298,10 @@ class _Seeing:
             tensors = list(tensors_in(output))
             for path, tensor in tensors:
                 call = run.get(path if len(tensors) > 1 else "")
-                if call in self._placed and tuple(tensor.shape) == call.shape:
-                    dense = tensor.dequantize() if tensor.is_quantized else tensor
-                    found[call] = _sums(self._placed[call].of(dense)[0])
+                if call is None or call not in self._placed or tuple(tensor.shape) != call.shape:
+                    continue
+                dense = tensor.dequantize() if tensor.is_quantized else tensor
+                found[call] = _sums(self._placed[call].of(dense)[0])
 
         with undisturbed(model), hooked([(one, see) for one in self._runs]), torch.no_grad():
             model(inputs.clone())
@@ -212,17 +316,26 @@ class _Seeing:
         for call, one in before.items():
             if call not in after or after[call].shape != one.shape:
                 continue  # the network takes another course
-            change = (after[call] - one).square().sum(0)
-            least = 1e-10 * one.square().sum(0).mean()
-            found[call] = torch.where(change > least, change, 0.0).nan_to_num()
+            found[call] = _change(one, after[call])
         return found
+
+
+def _change(before: Tensor, after: Tensor) -> Tensor:
+    """How much each position is changed, squared, of `(channels, *positions)`; rounding is 0."""
+    change = (after - before).square().sum(0)
+    least = 1e-10 * before.square().sum(0).mean()
+    return torch.where(change > least, change, 0.0).nan_to_num()
+
+
+@lru_cache(maxsize=32)
+def _weights(channels: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(PROJECTIONS, channels, generator=generator)
 
 
 def _sums(maps: Tensor) -> Tensor:
     """A few random sums of the channels at each position; the channels if there are few."""
     flat = maps.detach().float().flatten(1)
     if len(flat) > PROJECTIONS:
-        generator = torch.Generator().manual_seed(0)
-        weights = torch.randn(PROJECTIONS, len(flat), generator=generator).to(flat)
-        flat = weights @ flat
+        flat = _weights(len(flat)).to(flat) @ flat
     return flat.reshape(-1, *maps.shape[1:]).cpu()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from seewhy.errors import LayerError, ModelError
 from seewhy.models.exported import is_a, kind_of
 from seewhy.models.grid import Grid, find_grid
-from seewhy.models.landing import Landing, Where, landings
+from seewhy.models.landing import Landings, Where, differ, outputs_of
 from seewhy.models.outputs import find_logits, tensors_in
 from seewhy.models.placing import (
     Key,
@@ -42,6 +42,10 @@ class Proposal:
     reason: str
 
 
+REMEMBERED = 16
+"""So many proposals of one model are kept, for as many sizes of picture, outputs or inputs."""
+
+
 def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     """The last map or tokens before the head on which the score depends everywhere.
 
@@ -57,17 +61,20 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     """
     model, named = named_part(model)
     key = holds_for(model, named, inputs)
-    known = _proposals.get(named)
-    if known is not None and known[0] == key is not None:
-        return known[1]
+    known = _proposals.setdefault(named, {})
+    if key in known:
+        return known[key]
     outputs, calls = trace(model, inputs, named)
     proposal = _propose(model, inputs, calls, [tensor for _, tensor in tensors_in(outputs)])
-    _proposals[named] = (key, proposal)
+    if key is not None:
+        while len(known) >= REMEMBERED:
+            del known[next(iter(known))]
+        known[key] = proposal
     return proposal
 
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
-_proposals: weakref.WeakKeyDictionary[nn.Module, tuple[Key, Proposal]] = weakref.WeakKeyDictionary()
+_proposals: weakref.WeakKeyDictionary[nn.Module, dict[Key, Proposal]] = weakref.WeakKeyDictionary()
 
 
 def _propose(
@@ -78,7 +85,7 @@ def _propose(
     A layer that sees this picture alone comes before one in which it meets another picture.
     """
     placed = dict(placed_calls(calls, inputs))
-    choice = _Choice(model, inputs, calls, outputs, placed, landings(model, inputs, placed, calls))
+    choice = _Choice(model, inputs, calls, outputs, placed, Landings(model, inputs, placed, calls))
     found = choice.made(mixed=False)
     if found is None and choice.mixed:
         choice = replace(choice, passed_over=[])
@@ -95,7 +102,7 @@ class _Choice:
     Attributes:
         model, inputs, calls, outputs: the run.
         placed: the calls that can be laid on the picture, and how.
-        landed: where a change of the picture shows in each of them; empty if nothing is known.
+        landed: where a change of the picture shows in each of them.
         passed_over: calls whose positions the score does not depend on.
         refused: calls that do not stand for the picture, by name.
         mixed: calls that also see another picture than the one that is asked about.
@@ -106,7 +113,7 @@ class _Choice:
     calls: Sequence[Call]
     outputs: Sequence[Tensor]
     placed: Mapping[Call, Grid]
-    landed: Mapping[Call, Landing]
+    landed: Landings
     passed_over: list[str] = field(default_factory=list)
     refused: dict[str, Where] = field(default_factory=dict)
     mixed: list[str] = field(default_factory=list)
@@ -120,9 +127,12 @@ class _Choice:
         sizes = map_sizes(calls, inputs)
         dense = inputs.ndim  # a segmentation's output has classes for channels too
         counts = {one.shape[1] for one in self.outputs if one.ndim in (2, dense)}
-        counts |= {1 for one in self.outputs if one.ndim == dense - 1 and len(one) == len(inputs)}
+        if dense == 4:  # one number for each pixel, without an axis for it; cells of a detector
+            for one in self.outputs:
+                if one.ndim == 3:
+                    counts |= {1, *(size - box for size in one.shape[1:] for box in (0, 4, 5))}
         for call, grid, unplaced in _candidates(
-            calls, inputs, self.placed, frozenset(counts), self.passed_over
+            calls, inputs, self.placed, frozenset(counts), self.passed_over, self._feeds
         ):
             if not self._lands(call) or (not mixed and self._is_mixed(call)):
                 continue
@@ -210,6 +220,19 @@ class _Choice:
             return True
         return call not in self._of_others(call.shape[1])
 
+    def _feeds(self, call: Call, others: Sequence[Call]) -> bool:
+        """Whether one of the others changes with what a call gives."""
+        if self.inputs.device.type == "meta":
+            return True
+        runs = [one for one in self.calls if one.module is call.module and one.path == call.path]
+        layer = Layer(call.name, call.module, call.path, runs.index(call))
+        modules = {one.module for one in others}
+        before, after = (
+            outputs_of(self.model, self.inputs, modules, layer if disturbed else None)
+            for disturbed in (False, True)
+        )
+        return differ(before, after)
+
     def _reason(self, layer: Layer, call: Call, grid: Grid, *, mixed: bool) -> str:
         assert call.shape is not None
         positions = "×".join(map(str, grid.size))
@@ -239,6 +262,7 @@ def _candidates(
     placed: Mapping[Call, Grid],
     class_counts: frozenset[int],
     passed_over: Sequence[str],
+    feeds: Callable[[Call, Sequence[Call]], bool],
 ) -> Iterator[tuple[Call, Grid, Call | None]]:
     """From the last to the first, with tokens behind it whose grid is not known.
 
@@ -249,7 +273,7 @@ def _candidates(
     sizes = map_sizes(calls, inputs)
     # A map of scores may be the sum of others, as in FCN: all of them are.
     dense = any(not one.name and len(one.shape or ()) == inputs.ndim for one in calls)
-    weights_behind = False
+    behind: list[Call] = []  # that have weights
     unplaced: Call | None = None
     summing: list[str] = []
     inside: list[tuple[Call, Grid, Call | None]] = []
@@ -265,7 +289,7 @@ def _candidates(
             assert call.shape is not None
             as_classes = grid.channels(call.shape) in class_counts
             of_each = grid.form == "tokens" and is_a(call.module, nn.Linear)
-            class_scores = as_classes and (of_each or not weights_behind)
+            class_scores = as_classes and (of_each or not behind or not feeds(call, behind))
             if not class_scores and not any(
                 _is_pooling(one.module) for one in (call, _source(call))
             ):
@@ -281,7 +305,7 @@ def _candidates(
             if taken is not None and taken.form == "tokens":
                 summing.append(call.name)
         if _has_own_weights(call.module) and not (dense and class_scores):
-            weights_behind = True
+            behind.append(call)
             if call.name and grid is None and call.shape is not None and len(call.shape) == 3:
                 unplaced = call
     yield from inside
@@ -333,37 +357,75 @@ def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tenso
     """A layer's activations, and the gradient by them of the predicted class, or of all outputs.
 
     The gradient is zeros where the outputs do not depend on the layer; None for a network that
-    knows no gradient.
+    knows no gradient, and whose outputs change with the layer.
     """
     if inputs.device.type == "meta":
         return None
-    with watch(model, [layer]) as seen:
+    (activations,), (gradient,) = _gradients(model, inputs, [layer])
+    if gradient is None:
+        return None if _has_a_say(model, inputs, layer) else (activations, 0 * activations)
+    return activations, gradient
+
+
+def reached(
+    model: nn.Module, inputs: Tensor, layers: Sequence[Layer]
+) -> tuple[list[Tensor], list[float]]:
+    """What some layers give, and how large the predicted class's gradient is there at most.
+
+    Infinite for a network that knows no gradient.
+    """
+    activations, gradients = _gradients(model, inputs, layers)
+    strengths = [float("inf") if one is None else float(one.abs().max()) for one in gradients]
+    return activations, strengths
+
+
+def _gradients(
+    model: nn.Module, inputs: Tensor, layers: Sequence[Layer]
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """Some layers' activations, and the gradients by them of the predicted class.
+
+    Zeros where the outputs do not depend on a layer; None for a network that knows no gradient.
+    """
+    with watch(model, layers) as seen:
         outputs = seen(inputs)
-        (activations,) = seen.activations
-        nothing = activations, torch.zeros_like(activations)
+        activations = seen.activations
+        nothing: list[Tensor | None] = [torch.zeros_like(one) for one in activations]
         try:
             read = [find_logits(outputs)]
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
         read = [tensor for tensor in read if has_gradient(tensor)]
         if not read:  # nor does any other output, or the layer lies on the way to another alone
-            return nothing if any(has_gradient(one) for _, one in tensors_in(outputs)) else None
-        score = sum(_direction(at_least_float32(one)) for one in read)
+            known = any(has_gradient(one) for _, one in tensors_in(outputs))
+            return activations, nothing if known else [None] * len(layers)
+        score = sum(_direction(at_least_float32(one), inputs) for one in read)
         assert isinstance(score, Tensor)
         try:
-            (gradient,) = seen.gradients(score)
+            return activations, list(seen.gradients(score))
         except LayerError:
-            return nothing
-    return activations, gradient
+            if len(layers) == 1:
+                return activations, nothing
+    return activations, [_gradients(model, inputs, [one])[1][0] for one in layers]
 
 
-def _direction(output: Tensor) -> Tensor:
+def _has_a_say(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
+    """Whether the outputs change with what a layer gives, where no gradient can tell."""
+    before = outputs_of(model, inputs, {model})
+    after = outputs_of(model, inputs, {model}, layer)
+    return differ(before, after)
+
+
+def _direction(output: Tensor, inputs: Tensor) -> Tensor:
     """One number of an output that depends on all of it, but of scores for classes the largest.
 
-    All classes together would read tokens of which each class reads only its own (VOLO).
+    All classes together would read tokens of which each class reads only its own (VOLO); all
+    numbers of a detector would read the part that places boxes, which has no say in any score.
     """
     if output.ndim == 2:
         return output.amax(1).sum()
+    of_boxes = output.ndim == 3 and output.shape[-1] > 4 and inputs.ndim == 4
+    if of_boxes and not Grid(tuple(output.shape[1:])).fits(inputs.shape):
+        return output[..., 4:].flatten(1).amax(1).sum()
     generator = torch.Generator().manual_seed(0)
     return (output * torch.randn(output.shape, generator=generator).to(output)).sum()
 
