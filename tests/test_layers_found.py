@@ -511,3 +511,180 @@ def test_testing_a_layer_leaves_the_model_as_it_was() -> None:
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+# --- Several rows that make one map --------------------------------------------------------------
+
+
+class Concatenated(Siamese):
+    """Both pictures as one batch."""
+
+    def forward(self, rgb: Tensor, depth: Tensor) -> Tensor:
+        one, two = self.cnn(torch.cat([rgb, depth])).mean((2, 3)).chunk(2)
+        return self.fc(torch.cat([one, two], 1))
+
+
+class Interleaved(Siamese):
+    """Each image's two pictures side by side."""
+
+    def forward(self, rgb: Tensor, depth: Tensor) -> Tensor:
+        maps = self.cnn(torch.stack([rgb, depth], 1).flatten(0, 1))
+        return self.fc(maps.mean((2, 3)).unflatten(0, (-1, 2)).flatten(1))
+
+
+class FoldedTiles(Net):
+    """Four tiles as one batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2] // 2, x.shape[3] // 2
+        tiles = [x[..., i * h : i * h + h, j * w : j * w + w] for i in (0, 1) for j in (0, 1)]
+        return super().forward(torch.cat(tiles)).unflatten(0, (4, -1)).mean(0)
+
+
+class Patches(Net):
+    """Twelve tiles of each image side by side in the batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tiles = x.unflatten(2, (3, -1)).unflatten(4, (4, -1)).permute(0, 2, 4, 1, 3, 5)
+        return super().forward(tiles.flatten(0, 2)).unflatten(0, (-1, 12)).mean(1)
+
+
+class OnlyFlipped(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flip(-1)) + super().forward(x.flip(-2))
+
+
+class Frames(Net):
+    """A video frame by frame, in a loop."""
+
+    def forward(self, video: Tensor) -> Tensor:
+        return sum(super(Frames, self).forward(one) for one in video.unbind(2))  # type: ignore[return-value]
+
+
+class Remembers(nn.Module):
+    """A convolutional recurrent network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.fc = Cell(), nn.Linear(8, 4)
+
+    def forward(self, video: Tensor) -> Tensor:
+        state = video.new_zeros(len(video), 8, video.shape[3] // 2, video.shape[4] // 2)
+        for frame in video.unbind(2):
+            state = self.cell(frame, state)
+        return self.fc(state.mean((2, 3)))
+
+
+class Cell(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.take, self.keep = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1)
+
+    def forward(self, frame: Tensor, state: Tensor) -> Tensor:
+        return (self.take(frame) + self.keep(state)).tanh()
+
+
+@pytest.mark.parametrize("make", [Concatenated, Interleaved])
+@pytest.mark.parametrize("picture", ["rgb", "depth"])
+def test_of_two_pictures_in_one_batch_the_rows_of_the_named_one_are_taken(
+    make: Callable[[], nn.Module], picture: str
+) -> None:
+    model, apart = make().eval(), Siamese().eval()
+    apart.load_state_dict(model.state_dict())
+    given = {"rgb": torch.rand(2, 3, 32, 32), "depth": torch.rand(2, 3, 32, 32)}
+    for method in ("grad-cam", "hires-cam", "recipro-cam", "ablation-cam", "eigen-cam"):
+        asked = {"target": (0, 2), "method": method, "picture": picture}
+        wanted = seewhy.attribute(apart, given, **asked)
+        with quiet():
+            found = seewhy.attribute(model, given, **asked)
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def quiet() -> Any:
+    import warnings
+
+    return warnings.catch_warnings(action="ignore")
+
+
+def by_hand(model: Net, x: Tensor, size: tuple[int, ...], target: int = 1) -> Tensor:
+    """HiResCAM of a network of tiles: every tile's own map at the tile's place."""
+    down, right = size
+    h, w = x.shape[2] // down, x.shape[3] // right
+    lines = []
+    for i in range(down):
+        line = []
+        for j in range(right):
+            maps = model.f(x[..., i * h : i * h + h, j * w : j * w + w])
+            line.append((maps * model.fc.weight[target][None, :, None, None]).sum(1))
+        lines.append(torch.cat(line, -1))
+    return torch.cat(lines, -2).detach() / maps[0, 0].numel()
+
+
+@pytest.mark.parametrize(
+    ("make", "tiles", "share"),
+    [(Tiles, (2, 2), 1), (FoldedTiles, (2, 2), 4), (Patches, (3, 4), 12)],
+)
+def test_tiles_are_laid_where_they_are(
+    make: Callable[[], Net], tiles: tuple[int, ...], share: int
+) -> None:
+    model, x = make().eval(), torch.rand(2, 3, 48, 64)
+    found = seewhy.attribute(model, x, 1, method="hires-cam")
+    torch.testing.assert_close(found, by_hand(model, x, tiles) / share)
+    with quiet():
+        for method in ("recipro-cam", "ablation-cam", "score-cam", "grad-cam++", "shapley-cam"):
+            maps = seewhy.attribute(model, x, "1", method=method)
+            assert maps.shape == found.shape
+            alone = seewhy.attribute(model, x[1:], "1", method=method)
+            torch.testing.assert_close(maps[1:], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_flipped_copies_are_put_back_and_added() -> None:
+    model, x = OnlyFlipped().eval(), torch.rand(2, 3, 48, 64)
+    found = seewhy.attribute(model, x, 1, method="hires-cam")
+    wanted = by_hand(model, x.flip(-1), (1, 1)).flip(-1) + by_hand(model, x.flip(-2), (1, 1)).flip(
+        -2
+    )
+    torch.testing.assert_close(found, wanted)
+    bound, image = bind(model, x[:1])
+    assert "2 flipped copies of the picture put back" in propose_layer(bound, image).reason
+
+
+def summed(activations: Tensor) -> Tensor:
+    return activations.sum(1)
+
+
+@pytest.mark.parametrize("make", [Frames, Remembers])
+def test_frames_in_a_loop_make_a_map_of_the_video(make: Callable[[], nn.Module]) -> None:
+    model, video = make().eval(), torch.rand(1, 3, 6, 32, 32)
+    found = seewhy.attribute(model, video, 1, method="hires-cam")
+    assert found.shape[:2] == (1, 6)
+    loud = video.clone()
+    loud[:, :, 4, :8, :8] += 1
+    before, after = (seewhy.attribute(model, one, 1, method=summed) for one in (video, loud))
+    change = (after - before).abs()[0]
+    side = change.shape[-1] // 2
+    assert change[:4].max() == 0
+    assert change[4, :side, :side].sum() > 0.9 * change[4].sum() > 0
+    with quiet():
+        assert seewhy.attribute(model, video, 1, method="recipro-cam").shape == found.shape
+
+
+def test_tiles_that_overlap_are_refused_with_the_reason() -> None:
+    class Overlapping(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            tiles = [x[..., i : i + 32, j : j + 32] for i in (0, 16, 32) for j in (0, 16, 32)]
+            return sum(super(Overlapping, self).forward(tile) for tile in tiles)  # type: ignore[return-value]
+
+    model, x = Overlapping().eval(), torch.rand(1, 3, 64, 64)
+    with pytest.raises(
+        LayerError, match=r"sees only a part of the picture .* called 9 times"
+    ) as no:
+        seewhy.attribute(model, x, 1)
+    assert "saliency" in str(no.value)
+    assert seewhy.attribute(model, x, 1, method="saliency").shape == (1, 64, 64)
+
+
+def test_a_batch_of_rows_says_what_to_do() -> None:
+    given = {"rgb": torch.rand(2, 3, 32, 32), "depth": torch.rand(2, 3, 32, 32)}
+    with pytest.raises(LayerError, match=r"2 rows for an image.* leave layer= out"):
+        seewhy.attribute(Concatenated().eval(), given, 1, picture="rgb", layer="cnn")

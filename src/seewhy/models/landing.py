@@ -96,7 +96,7 @@ class Landings:
         first, second = self._corners
         if any(call in second and not (first[call].any() or second[call].any()) for call in first):
             self._whole = seen.change(model, _with_noise(inputs, None), before)
-        others = model.with_other_pictures(_noise) if isinstance(model, Bound) else None
+        others = model.with_other_pictures(noise_like) if isinstance(model, Bound) else None
         if others is not None:
             self._mixed = seen.change(others, inputs, before)
 
@@ -131,10 +131,10 @@ def land(
 
     def changed(model: nn.Module, inputs: Tensor) -> list[Tensor]:
         pairs = zip(before, seen(model, inputs), strict=True)
-        return [_change(one[0].float(), other[0].float()) for one, other in pairs]
+        return [changed_in(one[0].float(), other[0].float()) for one, other in pairs]
 
     first, second = (changed(model, _with_noise(inputs, corner)) for corner in (0, 1))
-    others = model.with_other_pictures(_noise) if isinstance(model, Bound) else None
+    others = model.with_other_pictures(noise_like) if isinstance(model, Bound) else None
     mixed = [False] * len(before)
     if others is not None:
         mixed = [bool(one.any()) for one in changed(others, inputs)]
@@ -175,8 +175,8 @@ def outputs_of(
         if disturbed is None or disturbed.call not in (None, -1, number - 1):
             return None
         if not tensor.is_quantized:
-            return tensor + _noise(tensor)
-        drawn = _noise(tensor.dequantize())
+            return tensor + noise_like(tensor)
+        drawn = noise_like(tensor.dequantize())
         scale, zero = tensor.q_scale(), tensor.q_zero_point()
         return torch.quantize_per_tensor(tensor.dequantize() + drawn, scale, zero, tensor.dtype)
 
@@ -196,6 +196,11 @@ def differ(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
         not torch.equal(one.nan_to_num(), other.nan_to_num())
         for one, other in zip(ones, others, strict=True)
     )
+
+
+def between(first: Tensor, second: Tensor) -> Landing:
+    """Where the changes of the top right corner, and of the bottom left, show."""
+    return Landing(*_where(first, second, None))
 
 
 def _where(first: Tensor, second: Tensor, whole: Tensor | None) -> tuple[Where, tuple[float, ...]]:
@@ -252,15 +257,15 @@ def _with_noise(
         at_start = (side > 0) is (corner == 0)
         region.append(slice(0, quarter) if at_start else slice(length - quarter, length))
     box = other if corner is None else other[tuple(region)]
-    box += _noise(box, strength=strength, seed=seed, like=inputs)
+    box += noise_like(box, inputs, strength=strength, seed=seed)
     return other
 
 
-def _noise(
-    tensor: Tensor, *, strength: float = 1.0, seed: int = 0, like: Tensor | None = None
+def noise_like(
+    tensor: Tensor, picture: Tensor | None = None, *, strength: float = 1.0, seed: int = 0
 ) -> Tensor:
-    """Noise of a picture's own spread, or of 1 for a picture that has none."""
-    spread = float((tensor if like is None else like).float().std(correction=0))
+    """Noise for a tensor, of the picture's own spread (or its own), or of 1 where that has none."""
+    spread = float((tensor if picture is None else picture).float().std(correction=0))
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(tensor.shape, generator=generator)
     return (drawn * (strength * (spread if spread > 1e-6 else 1.0))).to(tensor)
@@ -316,11 +321,11 @@ class _Seeing:
         for call, one in before.items():
             if call not in after or after[call].shape != one.shape:
                 continue  # the network takes another course
-            found[call] = _change(one, after[call])
+            found[call] = changed_in(one, after[call])
         return found
 
 
-def _change(before: Tensor, after: Tensor) -> Tensor:
+def changed_in(before: Tensor, after: Tensor) -> Tensor:
     """How much each position is changed, squared, of `(channels, *positions)`; rounding is 0."""
     change = (after - before).square().sum(0)
     least = 1e-10 * before.square().sum(0).mean()

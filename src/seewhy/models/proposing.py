@@ -24,6 +24,7 @@ from seewhy.models.placing import (
     placed_calls,
     tokens_of_others,
 )
+from seewhy.models.stacking import stacked_layers
 from seewhy.models.watch import (
     Call,
     Layer,
@@ -82,7 +83,8 @@ def _propose(
 ) -> Proposal:
     """The choice, from a trace: the last call whose every position the score depends on.
 
-    A layer that sees this picture alone comes before one in which it meets another picture.
+    A layer that sees this picture alone comes before one in which it meets another picture, and
+    that before several rows or calls that together make the picture's map.
     """
     placed = dict(placed_calls(calls, inputs))
     choice = _Choice(model, inputs, calls, outputs, placed, Landings(model, inputs, placed, calls))
@@ -90,6 +92,7 @@ def _propose(
     if found is None and choice.mixed:
         choice = replace(choice, passed_over=[])
         found = choice.made(mixed=True)
+    found = choice.of_rows() if found is None else found
     if found is None:
         raise choice.nothing()
     return found
@@ -153,6 +156,21 @@ class _Choice:
                 return Proposal(layer, self._reason(layer, call, grid, mixed=mixed))
             if grid.form == "tokens" or not call.path:
                 self.passed_over.append(_source(call).name)
+        return None
+
+    def of_rows(self) -> Proposal | None:
+        """The last layer of which several rows, or calls, together make the picture's map."""
+        for one in stacked_layers(self.model, self.inputs, self.calls):
+            looked = _look(self.model, self.inputs, one.layer)
+            read = looked is None or _is_read(looked[1], 0.0)
+            if read and not _is_pooling(one.call.module):
+                assert one.call.shape is not None
+                positions = "×".join(map(str, one.grid.size))
+                return Proposal(
+                    one.layer,
+                    f"'{one.layer}' gives the last spatial feature map before the head: "
+                    f"{one.grid.channels(one.call.shape)} channels of {positions}, {one.said}",
+                )
         return None
 
     def nothing(self) -> LayerError:
