@@ -638,6 +638,39 @@ def test_tiles_are_laid_where_they_are(
             torch.testing.assert_close(maps[1:], alone, rtol=1e-4, atol=1e-5)
 
 
+class Ensemble(nn.Module):
+    def __init__(self, *members: nn.Module) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([member(x) for member in self.members]).mean(0)
+
+
+def test_the_maps_of_an_ensembles_members_are_added() -> None:
+    members = Net().eval(), Net().eval(), Net().eval()
+    model, x = Ensemble(*members), torch.rand(2, 3, 32, 32)
+    proposal = propose_layer(*bind(model, x[:1]))
+    assert str(proposal.layer) == "members.0.f + members.1.f + members.2.f"
+    assert "3 networks side by side, whose maps are added" in proposal.reason
+    asked = {"target": 1, "method": "hires-cam"}
+    found = seewhy.attribute(model, x, **asked)
+    wanted = sum(seewhy.attribute(member, x, **asked) for member in members) / 3
+    torch.testing.assert_close(found, wanted)
+    with quiet():
+        for method in ("grad-cam", "eigen-cam", "recipro-cam", "ablation-cam"):
+            maps = seewhy.attribute(model, x, 1, method=method)
+            assert maps.shape == found.shape
+            torch.testing.assert_close(maps[1:], seewhy.attribute(model, x[1:], 1, method=method))
+
+
+def test_members_that_are_transformers() -> None:
+    model = Ensemble(ViT(), ViT()).eval()
+    found = str(propose_layer(model, torch.rand(1, 3, 48, 48)).layer)
+    assert found == "members.0.blocks.2.norm1 + members.1.blocks.2.norm1"
+    assert seewhy.attribute(model, torch.rand(2, 3, 48, 48), 1).shape == (2, 6, 6)
+
+
 def test_flipped_copies_are_put_back_and_added() -> None:
     model, x = OnlyFlipped().eval(), torch.rand(2, 3, 48, 64)
     found = seewhy.attribute(model, x, 1, method="hires-cam")
@@ -688,3 +721,36 @@ def test_a_batch_of_rows_says_what_to_do() -> None:
     given = {"rgb": torch.rand(2, 3, 32, 32), "depth": torch.rand(2, 3, 32, 32)}
     with pytest.raises(LayerError, match=r"2 rows for an image.* leave layer= out"):
         seewhy.attribute(Concatenated().eval(), given, 1, picture="rgb", layer="cnn")
+
+
+# --- What stood in the way -----------------------------------------------------------------------
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, *, reentrant: bool) -> None:
+        super().__init__()
+        self.stem, self.body, self.fc = nn.Conv2d(3, 8, 3, 2, 1), conv(8), nn.Linear(8, 4)
+        self.reentrant = reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        from torch.utils.checkpoint import checkpoint
+
+        f = checkpoint(self.body, self.stem(x), use_reentrant=self.reentrant)
+        return self.fc(f.mean((2, 3)))
+
+
+@pytest.mark.parametrize("layer", [None, "body.1", "stem"])
+def test_a_part_that_is_recomputed_in_training_is_looked_at_as_it_is(layer: str | None) -> None:
+    from torch.utils.checkpoint import CheckpointFunction
+
+    own = vars(CheckpointFunction).get("apply")
+    model, plain = Checkpointed(reentrant=True), Checkpointed(reentrant=False)
+    plain.load_state_dict(model.state_dict())
+    x = torch.rand(2, 3, 32, 32)
+    for method in ("grad-cam", "hires-cam", "layer-cam", "saliency"):
+        asked = {"target": 1, "method": method, "layer": None if method == "saliency" else layer}
+        found = seewhy.attribute(model, x, **asked)
+        torch.testing.assert_close(found, seewhy.attribute(plain, x, **asked))
+    assert vars(CheckpointFunction).get("apply") is own
+    model.train()(x.requires_grad_()).sum().backward()  # and it trains as before
+    assert model.stem.weight.grad is not None

@@ -231,7 +231,8 @@ def find_grid(
         attention), or cannot be laid on the picture.
     """
     if stack is not None:
-        row = find_grid((shape[0] // stack.count, *shape[1:]), stack.picture(picture), module)
+        one = (shape[0] // stack.count, *shape[1:])
+        row = find_grid(one, stack.picture(picture), module, known)
         if row is None or row.form == "frames" or math.prod(row.size) < 2:
             return None
         return Grid(stack.size(row.size), row.form, row.extra, stack)

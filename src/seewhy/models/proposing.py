@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
 from seewhy.models.exported import is_a, kind_of
-from seewhy.models.grid import Grid, find_grid
+from seewhy.models.grid import Grid, Stack, find_grid
 from seewhy.models.landing import Landings, Where, differ, outputs_of
 from seewhy.models.outputs import find_logits, tensors_in
 from seewhy.models.placing import (
@@ -153,10 +153,36 @@ class _Choice:
                 if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
                     call, grid = _normalised(calls, inputs, call, grid)
                     layer = _layer(call, calls, sizes)
+                members = self._members(call)
+                if members:
+                    copies = Stack(len(members) + 1, "copies", flips=((),) * (len(members) + 1))
+                    first, *others = (_layer(one, calls, sizes) for one in (*members, call))
+                    layer = replace(first, stack=copies, beside=tuple(others))
                 return Proposal(layer, self._reason(layer, call, grid, mixed=mixed))
             if grid.form == "tokens" or not call.path:
                 self.passed_over.append(_source(call).name)
         return None
+
+    def _members(self, call: Call) -> list[Call]:
+        """The same part of other networks beside a call's, as those of an ensemble, in order.
+
+        Their names differ from its name in a number alone; none of them feeds the call, and the
+        score depends on each.
+        """
+        found: list[Call] = []
+        in_a_row: set[int] = set()  # which numbers in the name count what runs one after another
+        for one in reversed(self.calls[: self.calls.index(call)]):
+            number = _differing_number(one.name, call.name)
+            alike = one.path == call.path and one.shape == call.shape
+            if number is None or number in in_a_row or not alike or not self._lands(one):
+                continue
+            if self._feeds(one, [call]):
+                in_a_row.add(number)
+                continue
+            looked = _look(self.model, self.inputs, _layer(one, self.calls, ()))
+            if looked is None or _is_read(looked[1], 0.0):
+                found.insert(0, one)
+        return found
 
     def of_rows(self) -> Proposal | None:
         """The last layer of which several rows, or calls, together make the picture's map."""
@@ -260,6 +286,9 @@ class _Choice:
             other = "; it depends on the other pictures, too, as every layer does"
         elif self.mixed:
             other = f"; later layers, such as '{self.mixed[0]}', depend on other pictures, too"
+        if layer.beside:
+            count = len(layer.places)
+            other = f" each; they are {count} networks side by side, whose maps are added{other}"
         if grid.form != "tokens":
             return f"'{layer}' gives the last spatial feature map before the head: {holds}{other}"
         aside = later = ""
@@ -344,6 +373,16 @@ def _normalised(calls: Sequence[Call], inputs: Tensor, call: Call, grid: Grid) -
         if one in behind and norm and not one.passes_through and other.size == grid.size:
             return one, other
     return call, grid
+
+
+def _differing_number(one: str, other: str) -> int | None:
+    """Which part of two dotted names is a number and alone is another in each."""
+    parts = list(zip(one.split("."), other.split("."), strict=False))
+    different = [index for index, (a, b) in enumerate(parts) if a != b]
+    if one.count(".") != other.count(".") or len(different) != 1:
+        return None
+    (index,) = different
+    return index if all(part.isdigit() for part in parts[index]) else None
 
 
 def _source(call: Call) -> Call:

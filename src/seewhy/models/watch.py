@@ -24,6 +24,7 @@ from seewhy.errors import LayerError, ModelError
 from seewhy.models.exported import as_module, is_program, made_for
 from seewhy.models.grid import Grid, Stack, find_grid
 from seewhy.models.outputs import replace_tensor, tensors_in
+from seewhy.models.recomputing import without_recomputing
 
 
 @dataclass(frozen=True)
@@ -598,7 +599,13 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
     Autograd is on inside if the caller was in inference mode; say which mode is wanted.
     """
-    with eval_mode(model), _eager(), _uncached_autocast(), torch.inference_mode(False):
+    with (
+        eval_mode(model),
+        _eager(),
+        _uncached_autocast(),
+        without_recomputing(),
+        torch.inference_mode(False),
+    ):
         yield
 
 
