@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError
 from seewhy.models.bound import Bound
 from seewhy.models.exported import is_a, kind_of
+from seewhy.models.landing import Landing, land
 from seewhy.models.modules import (
     WRAPPED,
     check_hookable,
@@ -32,9 +34,9 @@ from seewhy.models.placing import (
     token_counts,
     tokens_of_others,
 )
-from seewhy.models.proposing import propose_layer
+from seewhy.models.proposing import REMEMBERED, propose_layer, reached
 from seewhy.models.trace import Call, trace
-from seewhy.models.watch import Layer
+from seewhy.models.watch import Layer, watch
 
 LayerSpec = str | nn.Module | Sequence[str | nn.Module]
 """A dotted name, a module, a wildcard (`layer*`, `layer4.*.conv2`), or a list of these.
@@ -164,16 +166,112 @@ def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> li
     return [replace(layer, known=known[1]) for layer in layers]
 
 
+def check_layers(
+    model: Bound, inputs: Tensor, layers: Sequence[Layer]
+) -> tuple[tuple[str, ...], ...]:
+    """What speaks against each of some named layers, in words; nothing where they are right.
+
+    Tested by intervention, all layers together: the gradient of the predicted class must reach the
+    layer, a change in a corner of the picture must show in that corner, and a change of another
+    picture that the model takes must not show. It takes at most four forward passes and one
+    backward pass, once for a model, layers, size of picture and output; the answer is remembered.
+
+    Args:
+        model: bound to what it is called with.
+        inputs: the picture, `(batch, channels, *axes)`; the first image is looked at.
+        layers: what `layers_of` gave.
+
+    Raises:
+        LayerError: for a layer that cannot be laid on the picture at all.
+    """
+    alone, first = model.image(0), inputs[:1]
+    if first.device.type == "meta" or not layers:
+        return ((),) * len(layers)
+    where = [(layer.name, layer.path, layer.call) for layer in layers]
+    key = holds_for(alone, model.module, first, *where)
+    known = _checked.setdefault(model.module, {})
+    if key is None or key not in known:
+        strengths: list[float] = []
+
+        def seen(model: nn.Module, picture: Tensor) -> list[Tensor]:
+            if strengths:
+                with watch(model, layers, differentiate=False) as run, torch.no_grad():
+                    run(picture)
+                    return run.activations
+            activations, found = reached(model, picture, layers)
+            strengths.extend(found)
+            return activations
+
+        landed = land(alone, first, seen)
+        found = tuple(
+            _said(str(layer), one, strength)
+            for layer, one, strength in zip(layers, landed, strengths, strict=True)
+        )
+        if key is None:
+            return found
+        while len(known) >= REMEMBERED:
+            del known[next(iter(known))]
+        known[key] = found
+    return known[key]
+
+
+def _said(name: str, landing: Landing, strength: float) -> tuple[str, ...]:
+    """What a landing, and the largest gradient, say against a layer."""
+    said = []
+    if strength == 0:
+        said.append(
+            f"the score of the predicted class has no gradient at layer '{name}': nothing that "
+            "the layer gives has a say in it; choose another layer (seewhy layers lists them)"
+        )
+    if landing.where == "nowhere":
+        said.append(
+            f"layer '{name}' gives the same for another picture, so its map says nothing about "
+            "this one; choose another layer, or the picture that it sees (picture=)"
+        )
+    elif landing.where == "a part":
+        said.append(
+            f"layer '{name}' does not change with every corner of the picture: it sees a part of "
+            "it (a tile, a window), and its map is drawn on the whole; choose another layer, or a "
+            "method that looks at no layer (saliency, occlusion)"
+        )
+    elif landing.where == "elsewhere":
+        said.append(
+            f"a change in one corner of the picture shows in another corner of layer '{name}': it "
+            "sees a flipped or turned copy, or has its positions in another order, so its map is "
+            "drawn in the wrong place; choose another layer, or a method that looks at no layer "
+            "(saliency, occlusion)"
+        )
+    elif landing.where == "spread":
+        said.append(
+            f"a change in one corner of the picture shows all over layer '{name}' (attention, or "
+            "a mean over all positions, spreads it), so that its map lies where the network keeps "
+            "what it has read, which need not be where that is on the picture"
+        )
+    if landing.mixed:
+        said.append(
+            f"layer '{name}' also changes with the other pictures that the model takes, so its "
+            "map mixes them; an earlier layer sees this picture alone"
+        )
+    return tuple(said)
+
+
 _SCATTERED = (
     "its tokens in another order than the picture's, into which a part before it has put them"
 )
-_OTHERS = "tokens of something beside the picture (a text, queries), which have no place on it"
+_OTHERS = (
+    "tokens of something beside the picture (a text, queries, a table), which have no place on it"
+)
 
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
 _looked_through: weakref.WeakKeyDictionary[
     nn.Module, tuple[Key, tuple[tuple[int, ...], ...], dict[tuple[str, str], str]]
 ] = weakref.WeakKeyDictionary()
+
+
+_checked: weakref.WeakKeyDictionary[nn.Module, dict[Key, tuple[tuple[str, ...], ...]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 _SPEC = re.compile(r"(?P<name>[^\[#]+)(?:\[(?P<path>[^\]]+)\])?(?:#(?P<call>-?\d+))?")

@@ -7,7 +7,7 @@ the scores are, is settled here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -110,13 +110,44 @@ class Bound(nn.Module):
         """The model bound to what belongs to one image of the batch."""
         if not self._path:
             return self
-        inputs = self._rows(torch.tensor([index]))
-        alone = Bound(
-            self.module, inputs=inputs, path=self._path, batch=1, shared=self._shared,
+        return self._with(self._rows(torch.tensor([index])), 1)
+
+    def with_other_pictures(self, noise: Callable[[Tensor], Tensor]) -> Bound | None:
+        """The model bound to other pictures beside its own; None where there are none.
+
+        Args:
+            noise: what is added to each of them, from what it is.
+        """
+        if not self._path:
+            return None
+        inputs = self._inputs
+        least = dict(tensors_in(inputs))[self._path].ndim
+        for path, tensor in tensors_in(self._inputs):
+            if path != self._path and tensor.is_floating_point() and tensor.ndim >= least:
+                inputs = replace_tensor(inputs, path, tensor + noise(tensor))
+        return None if inputs is self._inputs else self._with(inputs, self._batch)
+
+    def integers(self) -> list[Tensor]:
+        """What it is called with that holds integers: a text's tokens, say."""
+        whole = (one for _, one in tensors_in(self._inputs) if not one.is_floating_point())
+        return [one for one in whole if not one.is_complex()] if self._path else []
+
+    def calling_form(self) -> Hashable:
+        """The form of what it is called with beside the picture; None where that cannot be told.
+
+        These are the shapes of tensors and the values of all else.
+        """
+        beside = _form(self._inputs) if self._path else ()
+        form = (self._path, self._frames_first, self.channels_last, self._shared, beside)
+        return None if beside is None else form
+
+    def _with(self, inputs: Any, batch: int) -> Bound:
+        other = Bound(
+            self.module, inputs=inputs, path=self._path, batch=batch, shared=self._shared,
             frames_first=self._frames_first, output=self.output,
         )  # fmt: skip
-        alone.channels_last = self.channels_last
-        return alone
+        other.channels_last = self.channels_last
+        return other
 
     def _whose(self, count: int) -> Tensor:
         """To which image of the batch each of so many pictures belongs."""
@@ -257,6 +288,18 @@ def _picture_among(inputs: Any, picture: str | int | None) -> tuple[Tensor, str]
         f"{len(likely)} of the inputs could be the picture; there are {_listing(inputs)}. Say "
         "which it is with picture=, a number or a name."
     )
+
+
+def _form(value: Any) -> Hashable:
+    if isinstance(value, Tensor):
+        return tuple(value.shape), value.dtype
+    if isinstance(value, Mapping):
+        parts = [(key, _form(part)) for key, part in value.items()]
+    elif isinstance(value, (tuple, list)):
+        parts = [(index, _form(part)) for index, part in enumerate(value)]
+    else:
+        return (value,) if value is None or isinstance(value, (bool, int, float, str)) else None
+    return None if any(form is None for _, form in parts) else (type(value), *parts)
 
 
 def _named(path: str, names: frozenset[str] | set[str]) -> bool:

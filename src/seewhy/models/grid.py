@@ -22,6 +22,103 @@ from seewhy.models.exported import is_a, kind_of
 
 
 @dataclass(frozen=True)
+class Stack:
+    """How several rows of a layer's tensor make the map of one image.
+
+    Rows that come from a picture cut into tiles, from a video's frames, from copies that are
+    flipped, or from several pictures that run as one batch.
+
+    Attributes:
+        count: rows of each image.
+        lay: `one` of the rows is the picture's; they are the `frames` of a video, along one of its
+            axes; `tiles`, row by row; or `copies` of the picture, of which each has channels of
+            its own.
+        along: whether an image's rows lie side by side (`images`), or every image's first row comes
+            first, then every second (`rows`).
+        which: the picture's row, or the axis of the frames.
+        tiles: how many along each axis.
+        flips: for each copy, the axes along which it is flipped.
+    """
+
+    count: int
+    lay: Literal["one", "frames", "tiles", "copies"]
+    along: Literal["images", "rows"] = "rows"
+    which: int = 0
+    tiles: tuple[int, ...] = ()
+    flips: tuple[tuple[int, ...], ...] = ()
+
+    def picture(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """What of a picture of that shape one row sees."""
+        axes = list(shape[2:])
+        if self.lay == "frames":
+            del axes[self.which]
+        if self.lay == "tiles":
+            axes = [length // tiles for length, tiles in zip(axes, self.tiles, strict=True)]
+        return (*shape[:2], *axes)
+
+    def size(self, part: tuple[int, ...]) -> tuple[int, ...]:
+        """The positions of the whole map, from those of one row's."""
+        if self.lay == "frames":
+            return (*part[: self.which], self.count, *part[self.which :])
+        if self.lay == "tiles":
+            return tuple(one * tiles for one, tiles in zip(part, self.tiles, strict=True))
+        return part
+
+    def part(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """The positions of one row's map, from those of the whole."""
+        if self.lay == "frames":
+            return (*size[: self.which], *size[self.which + 1 :])
+        if self.lay == "tiles":
+            return tuple(one // tiles for one, tiles in zip(size, self.tiles, strict=True))
+        return size
+
+    def rows(self, tensor: Tensor) -> Tensor:
+        """`(count, images, ...)`: every image's first row, then every second."""
+        if self.along == "rows":
+            return tensor.reshape(self.count, -1, *tensor.shape[1:])
+        return tensor.reshape(-1, self.count, *tensor.shape[1:]).transpose(0, 1)
+
+    def back(self, rows: Tensor) -> Tensor:
+        """The layer's tensor from `(count, images, ...)`."""
+        return (rows if self.along == "rows" else rows.transpose(0, 1)).flatten(0, 1)
+
+    def laid(self, maps: Sequence[Tensor]) -> Tensor:
+        """The whole map from those of the rows, each `(images, channels, *positions)`."""
+        if self.lay == "one":
+            return maps[self.which]
+        if self.lay == "frames":
+            return torch.stack(list(maps), 2 + self.which)
+        if self.lay == "copies":
+            turned = [one.flip(_behind(axes)) for one, axes in zip(maps, self.flips, strict=True)]
+            return torch.cat(turned, 1)
+        parts = list(maps)
+        for axis in reversed(range(len(self.tiles))):
+            along = self.tiles[axis]
+            parts = [torch.cat(parts[i : i + along], 2 + axis) for i in range(0, len(parts), along)]
+        return parts[0]
+
+    def apart(self, whole: Tensor, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The rows' maps from versions of the whole one; `maps` are the unchanged ones."""
+        if self.lay == "one":
+            parts = [one.expand(len(whole), *one.shape[1:]) for one in maps]
+            parts[self.which] = whole
+            return parts
+        if self.lay == "frames":
+            return list(whole.unbind(2 + self.which))
+        if self.lay == "copies":
+            parts = list(whole.chunk(self.count, 1))
+            return [one.flip(_behind(axes)) for one, axes in zip(parts, self.flips, strict=True)]
+        parts = [whole]
+        for axis, along in enumerate(self.tiles):
+            parts = [one for part in parts for one in part.chunk(along, 2 + axis)]
+        return parts
+
+
+def _behind(axes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(2 + axis for axis in axes)
+
+
+@dataclass(frozen=True)
 class Grid:
     """How a layer's tensor is laid out.
 
@@ -30,22 +127,28 @@ class Grid:
         form: where the channels are; tokens are `(batch, extra + positions, channels)`, frames of
             a video that runs picture by picture `(batch * frames, channels, height, width)`.
         extra: tokens before those of the picture (class, distillation, registers).
+        stack: how several rows of the tensor make one image's map; None where each is an image's.
     """
 
     size: tuple[int, ...]
     form: Literal["channels first", "channels last", "tokens", "frames"] = "channels first"
     extra: int = 0
+    stack: Stack | None = None
 
     def channels(self, shape: Sequence[int]) -> int:
-        """How many channels a tensor of that shape has."""
-        return shape[1 if self.form in ("channels first", "frames") else -1]
+        """How many channels the map of a tensor of that shape has."""
+        channels = shape[1 if self.form in ("channels first", "frames") else -1]
+        copies = self.stack is not None and self.stack.lay == "copies"
+        return channels * self.stack.count if self.stack is not None and copies else channels
 
     def fits(self, picture: Sequence[int]) -> bool:
         """Whether it is what one stride along all axes of the picture leaves."""
         return _fits(self.size, picture[2:])
 
     def of(self, tensor: Tensor) -> Tensor:
-        """`(batch, channels, *size)`: a view of the layer's tensor."""
+        """`(batch, channels, *size)`: a view of the layer's tensor, or made of its rows."""
+        if self.stack is not None:
+            return self.stack.laid([self._row.of(one) for one in self.stack.rows(tensor)])
         if self.form == "channels first":
             return tensor
         if self.form == "frames":
@@ -62,6 +165,11 @@ class Grid:
             maps: `(versions, channels, *size)`.
             tensor: one image's, in the layer's own form.
         """
+        if self.stack is not None:
+            rows = list(self.stack.rows(tensor))
+            parts = self.stack.apart(maps, [self._row.of(one) for one in rows])
+            pairs = zip(parts, rows, strict=True)
+            return self.stack.back(torch.stack([self._row.back(*pair) for pair in pairs]))
         if self.form == "channels first":
             return maps
         if self.form == "frames":
@@ -71,6 +179,29 @@ class Grid:
             return last.contiguous()
         extra = tensor[:1, : self.extra].expand(len(maps), -1, -1)
         return torch.cat([extra, last.flatten(1, -2)], 1)
+
+    @property
+    def _row(self) -> Grid:
+        """How one row of a stack lies."""
+        assert self.stack is not None
+        return Grid(self.stack.part(self.size), self.form, self.extra)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the rows of each image lie side by side."""
+        return self.stack is None or self.stack.along == "images"
+
+    def joined(self, versions: Sequence[Tensor]) -> Tensor:
+        """Versions of a layer's tensor, and others, as one batch."""
+        if self.stack is None or self.in_order:
+            return torch.cat(list(versions))
+        return self.stack.back(torch.cat([self.stack.rows(one) for one in versions], 1))
+
+    def each(self, versions: Tensor) -> list[Tensor]:
+        """Versions of a layer's tensor for one image, one by one."""
+        if self.stack is not None:
+            return [self.stack.back(one) for one in torch.split(self.stack.rows(versions), 1, 1)]
+        return list(torch.split(versions, self.size[0] if self.form == "frames" else 1))
 
     def __str__(self) -> str:
         positions = "×".join(map(str, self.size))
@@ -82,6 +213,7 @@ def find_grid(
     picture: Sequence[int],
     module: nn.Module | None = None,
     known: Sequence[tuple[int, ...]] = (),
+    stack: Stack | None = None,
 ) -> Grid | None:
     """How a layer's output lies on the picture, if it does.
 
@@ -92,11 +224,18 @@ def find_grid(
         module: what gave the output; it decides where the shape alone leaves two ways.
         known: sizes of other layers' maps, for tokens of a picture that is not reduced alike
             along all its axes.
+        stack: how several rows make one image's map, where that is known.
 
     Returns:
         None for an output that has no axis of positions, is another batch (the windows of an
         attention), or cannot be laid on the picture.
     """
+    if stack is not None:
+        one = (shape[0] // stack.count, *shape[1:])
+        row = find_grid(one, stack.picture(picture), module, known)
+        if row is None or row.form == "frames" or math.prod(row.size) < 2:
+            return None
+        return Grid(stack.size(row.size), row.form, row.extra, stack)
     axes = tuple(picture[2:])
     inner = tuple(shape[1:])
     if len(axes) == 3 and len(inner) == 3 and shape[0] == picture[0] * axes[0] != picture[0]:

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.models.bound import Bound
+from seewhy.models.exported import is_a
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.modules import modules_of, unwrap
 from seewhy.models.trace import Call
-from seewhy.models.undisturbed import undisturbed
+from seewhy.models.undisturbed import hooked, undisturbed
 from seewhy.models.watch import Layer, replacing
 
 Key = tuple[Any, ...] | None
@@ -30,15 +31,15 @@ def named_part(model: nn.Module) -> tuple[nn.Module, nn.Module]:
 def holds_for(model: nn.Module, named: nn.Module, inputs: Tensor, *asked: Any) -> Key:
     """For which runs what one of them has shown holds; None: for that one alone.
 
-    Other inputs beside the picture may lead another way, and a function of the output may be
-    another one each time.
+    Another form of the inputs beside the picture may lead another way, and a function of the output
+    may be another one each time.
     """
-    output = None
+    output, form = None, None
     if isinstance(model, Bound):
-        output = model.output
-        if model.beside or callable(output):
+        output, form = model.output, model.calling_form()
+        if (model.beside and form is None) or callable(output):
             return None
-    return (*map(id, modules_of(named)), tuple(inputs.shape[1:]), output, *asked)
+    return (*map(id, modules_of(named)), tuple(inputs.shape[1:]), output, form, *asked)
 
 
 def placed_calls(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
@@ -87,7 +88,7 @@ def token_counts(
 def tokens_of_others(
     model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int
 ) -> Set[Call]:
-    """The calls that give so many tokens which are not the picture's, but a text's or queries.
+    """The calls that give so many tokens which are not the picture's: a text's, queries, places.
 
     By chance these may be as many as fit a grid. They begin where a call takes and gives so many
     tokens and gives the same for another picture. A class token is the same too before the first
@@ -103,29 +104,87 @@ def tokens_of_others(
         if one.module in modules and one.name and one.floating and not one.path
         and one.shape is not None and len(one.shape) == 3 and one.shape[:2] == rows
     ]  # fmt: skip
-    seen: list[Tensor] = []
-
-    def see(tensor: Tensor) -> None:
-        if tensor.ndim == 3 and tensor.shape[:2] == rows:
-            seen.append(tensor[:, [count // 2, -1]].clone())
-
+    if not candidates:
+        return frozenset()
+    runs = _Tokens(model, candidates, rows)
     generator = torch.Generator().manual_seed(0)
     other = inputs + torch.randn(inputs.shape, generator=generator).to(inputs)
-    with ExitStack() as stack:
-        stack.enter_context(undisturbed(model))
-        stack.enter_context(torch.no_grad())
-        for one in dict.fromkeys((each.name, each.module) for each in candidates):
-            stack.enter_context(replacing(Layer(*one), see))
-        model(inputs.clone())
-        model(other)
-    if len(seen) != 2 * len(candidates):
+    seen, again = runs(inputs), runs(other)
+    if not len(seen) == len(again) == len(candidates):
         return frozenset()
-    for call, tensor, again in zip(candidates, seen, seen[len(candidates) :], strict=False):
+    alike = [torch.equal(one, two) for one, two in zip(seen, again, strict=True)]
+    tables = {one for one in candidates if one.module in runs.tables}
+    for number, (call, tensor) in enumerate(zip(candidates, seen, strict=True)):
         # A part that gives every token the same (its weights still zero) tells nothing.
-        if torch.equal(tensor, again) and not torch.equal(tensor[:, 0], tensor[:, 1]):
-            behind = calls[calls.index(call) :]
-            return {one for one in behind if one.shape and one.shape[:-1] == rows}
-    return frozenset()
+        if alike[number] and call not in tables and not torch.equal(tensor[:, 0], tensor[:, 1]):
+            break
+    else:
+        return tables
+    behind = {one for one in calls[calls.index(call) :] if one.shape and one.shape[:-1] == rows}
+    if not all(alike[number:]):  # what does not change with these tokens has others
+        moved = runs(inputs, disturbed=number)
+        later = zip(candidates, seen, moved, alike, strict=False)
+        behind -= {
+            one for one, before, after, same in later if not same and torch.equal(before, after)
+        }
+    return behind | tables
+
+
+class _Tokens:
+    """Runs of a model in which two tokens of some calls are seen, one from the middle, the last.
+
+    Attributes:
+        tables: the embeddings that are read by integers which are no input of the model: by the
+            positions of a picture's tokens, say. What they give is no tokens of anything.
+    """
+
+    def __init__(self, model: nn.Module, calls: Sequence[Call], rows: tuple[int, int]) -> None:
+        self._model, self._rows = model, rows
+        self._modules = dict.fromkeys((each.name, each.module) for each in calls)
+        self._given = model.integers() if isinstance(model, Bound) else []
+        self.tables: set[nn.Module] = set()
+
+    def __call__(self, inputs: Tensor, disturbed: int | None = None) -> list[Tensor]:
+        """Of each call `(batch, 2, channels)`.
+
+        Args:
+            inputs: the picture.
+            disturbed: the number of the call whose tokens are changed on their way.
+        """
+        seen: list[Tensor] = []
+
+        def see(tensor: Tensor) -> Tensor | None:
+            if tensor.ndim != 3 or tensor.shape[:2] != self._rows:
+                return None
+            seen.append(tensor[:, [self._rows[1] // 2, -1]].clone())
+            if len(seen) - 1 != disturbed:
+                return None
+            generator = torch.Generator().manual_seed(1)
+            return tensor + torch.randn(tensor.shape, generator=generator).to(tensor)
+
+        tables = [module for _, module in self._modules if is_a(module, nn.Embedding)]
+        with ExitStack() as stack:
+            stack.enter_context(undisturbed(self._model))
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(hooked([(one, self._read) for one in tables]))
+            for one in self._modules:
+                stack.enter_context(replacing(Layer(*one), see))
+            self._model(inputs.clone())
+        return seen
+
+    def _read(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002
+        """A forward hook of an embedding: whether what it is read by is no input."""
+        asked = args[0] if args else None
+        if isinstance(asked, Tensor) and (not self._given or self._counts(asked)):
+            self.tables.add(module)
+
+    def _counts(self, asked: Tensor) -> bool:
+        """Whether integers are positions, and not an input of the model."""
+        if any(one.shape == asked.shape and torch.equal(one, asked) for one in self._given):
+            return False
+        held = {one.untyped_storage().data_ptr() for one in self._model.buffers()}
+        steps = asked.flatten(0, -2).diff(dim=-1) if asked.ndim > 1 else asked.diff()
+        return asked.untyped_storage().data_ptr() in held or bool((steps == 1).all())
 
 
 def scattered_calls(calls: Sequence[Call], inputs: Tensor) -> set[Call]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 import torch
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
 from seewhy.models.exported import is_a, kind_of
-from seewhy.models.grid import Grid, find_grid
+from seewhy.models.grid import Grid, Stack, find_grid
+from seewhy.models.landing import Landings, Where, differ, outputs_of
 from seewhy.models.outputs import find_logits, tensors_in
 from seewhy.models.placing import (
     Key,
@@ -23,6 +24,7 @@ from seewhy.models.placing import (
     placed_calls,
     tokens_of_others,
 )
+from seewhy.models.stacking import stacked_layers
 from seewhy.models.trace import Call, trace
 from seewhy.models.watch import Layer, has_gradient, watch
 from seewhy.precision import at_least_float32
@@ -34,6 +36,10 @@ class Proposal:
 
     layer: Layer
     reason: str
+
+
+REMEMBERED = 16
+"""So many proposals of one model are kept, for as many sizes of picture, outputs or inputs."""
 
 
 def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
@@ -51,75 +57,254 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     """
     model, named = named_part(model)
     key = holds_for(model, named, inputs)
-    known = _proposals.get(named)
-    if known is not None and known[0] == key is not None:
-        return known[1]
+    known = _proposals.setdefault(named, {})
+    if key in known:
+        return known[key]
     outputs, calls = trace(model, inputs, named)
     proposal = _propose(model, inputs, calls, [tensor for _, tensor in tensors_in(outputs)])
-    _proposals[named] = (key, proposal)
+    if key is not None:
+        while len(known) >= REMEMBERED:
+            del known[next(iter(known))]
+        known[key] = proposal
     return proposal
 
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
-_proposals: weakref.WeakKeyDictionary[nn.Module, tuple[Key, Proposal]] = weakref.WeakKeyDictionary()
+_proposals: weakref.WeakKeyDictionary[nn.Module, dict[Key, Proposal]] = weakref.WeakKeyDictionary()
 
 
 def _propose(
     model: nn.Module, inputs: Tensor, calls: Sequence[Call], outputs: Sequence[Tensor]
 ) -> Proposal:
-    """The choice, from a trace: the last call whose every position the score depends on."""
-    sizes = map_sizes(calls, inputs)
-    dense = inputs.ndim  # a segmentation's output has classes for channels too
-    class_counts = frozenset(one.shape[1] for one in outputs if one.ndim in (2, dense))
-    own = [call for call in calls if not call.name]  # outputs, of which a bound model shows one
-    passed_over: list[str] = []
+    """The choice, from a trace: the last call whose every position the score depends on.
 
-    of_others = cache(partial(tokens_of_others, model, inputs, tuple(calls)))
+    A layer that sees this picture alone comes before one in which it meets another picture, and
+    that before several rows or calls that together make the picture's map.
+    """
+    placed = dict(placed_calls(calls, inputs))
+    choice = _Choice(model, inputs, calls, outputs, placed, Landings(model, inputs, placed, calls))
+    found = choice.made(mixed=False)
+    if found is None and choice.mixed:
+        choice = replace(choice, passed_over=[])
+        found = choice.made(mixed=True)
+    found = choice.of_rows() if found is None else found
+    if found is None:
+        raise choice.nothing()
+    return found
 
-    def of_picture(call: Call) -> bool:
-        assert call.shape is not None
-        return call not in of_others(call.shape[1])
 
-    for call, grid, unplaced in _candidates(calls, inputs, class_counts, passed_over):
-        if grid.form == "tokens" and not of_picture(call):
-            continue
-        layer = _layer(call, calls, sizes)
-        if unplaced is not None and _as_many(unplaced, grid) and of_picture(unplaced):
-            raise LayerError(
-                f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
-                f"{unplaced.shape} that cannot be laid on the picture, so it does not stand for "
-                "the decision; name the layer to look at with layer=."
-            )
-        # A map that stands alone on the way to a single output is read; one that its layer gives
-        # beside others (PiT's, beside the class token) or that may belong to another output is not
-        # always.
-        alone = grid.form != "tokens" and not call.path and len(own) == 1 and not passed_over
-        looked = None if alone else _look(model, inputs, layer)
-        if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
-            if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
-                call, grid = _normalised(calls, inputs, call, grid)
-                layer = _layer(call, calls, sizes)
-            return Proposal(layer, _reason(layer, call, grid, passed_over))
-        if grid.form == "tokens" or not call.path:
-            passed_over.append(_source(call).name)
-    if passed_over:
-        raise LayerError(
-            f"the score depends on no token of {', '.join(map(repr, passed_over[:3]))} or what "
-            "comes before: is the head still zero, or the gradient cut? Name the layer to look at "
-            "with layer=."
+@dataclass
+class _Choice:
+    """The choice of a layer among the calls of a run.
+
+    Attributes:
+        model, inputs, calls, outputs: the run.
+        placed: the calls that can be laid on the picture, and how.
+        landed: where a change of the picture shows in each of them.
+        passed_over: calls whose positions the score does not depend on.
+        refused: calls that do not stand for the picture, by name.
+        mixed: calls that also see another picture than the one that is asked about.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    calls: Sequence[Call]
+    outputs: Sequence[Tensor]
+    placed: Mapping[Call, Grid]
+    landed: Landings
+    passed_over: list[str] = field(default_factory=list)
+    refused: dict[str, Where] = field(default_factory=dict)
+    mixed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._of_others = cache(partial(tokens_of_others, self.model, self.inputs, self.calls))
+
+    def made(self, *, mixed: bool) -> Proposal | None:
+        """The layer, if there is one; `mixed`: it may see another picture as well."""
+        calls, inputs = self.calls, self.inputs
+        sizes = map_sizes(calls, inputs)
+        dense = inputs.ndim  # a segmentation's output has classes for channels too
+        counts = {one.shape[1] for one in self.outputs if one.ndim in (2, dense)}
+        if dense == 4:  # one number for each pixel, without an axis for it; cells of a detector
+            for one in self.outputs:
+                if one.ndim == 3:
+                    counts |= {1, *(size - box for size in one.shape[1:] for box in (0, 4, 5))}
+        for call, grid, unplaced in _candidates(
+            calls, inputs, self.placed, frozenset(counts), self.passed_over, self._feeds
+        ):
+            if not self._lands(call) or (not mixed and self._is_mixed(call)):
+                continue
+            if grid.form == "tokens" and not self._of_picture(call):
+                continue
+            layer = _layer(call, calls, sizes)
+            if unplaced is not None and _as_many(unplaced, grid) and self._of_picture(unplaced):
+                raise LayerError(
+                    f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
+                    f"{unplaced.shape} that cannot be laid on the picture, so it does not stand "
+                    "for the decision; name the layer to look at with layer=."
+                )
+            looked = _look(self.model, inputs, layer)
+            if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
+                if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
+                    call, grid = _normalised(calls, inputs, call, grid)
+                    layer = _layer(call, calls, sizes)
+                members = self._members(call)
+                if members:
+                    copies = Stack(len(members) + 1, "copies", flips=((),) * (len(members) + 1))
+                    first, *others = (_layer(one, calls, sizes) for one in (*members, call))
+                    layer = replace(first, stack=copies, beside=tuple(others))
+                return Proposal(layer, self._reason(layer, call, grid, mixed=mixed))
+            if grid.form == "tokens" or not call.path:
+                self.passed_over.append(_source(call).name)
+        return None
+
+    def _members(self, call: Call) -> list[Call]:
+        """The same part of other networks beside a call's, as those of an ensemble, in order.
+
+        Their names differ from its name in a number alone; none of them feeds the call, and the
+        score depends on each.
+        """
+        found: list[Call] = []
+        in_a_row: set[int] = set()  # which numbers in the name count what runs one after another
+        for one in reversed(self.calls[: self.calls.index(call)]):
+            number = _differing_number(one.name, call.name)
+            alike = one.path == call.path and one.shape == call.shape
+            if number is None or number in in_a_row or not alike or not self._lands(one):
+                continue
+            if self._feeds(one, [call]):
+                in_a_row.add(number)
+                continue
+            looked = _look(self.model, self.inputs, _layer(one, self.calls, ()))
+            if looked is None or _is_read(looked[1], 0.0):
+                found.insert(0, one)
+        return found
+
+    def of_rows(self) -> Proposal | None:
+        """The last layer of which several rows, or calls, together make the picture's map."""
+        for one in stacked_layers(self.model, self.inputs, self.calls):
+            looked = _look(self.model, self.inputs, one.layer)
+            read = looked is None or _is_read(looked[1], 0.0)
+            if read and not _is_pooling(one.call.module):
+                assert one.call.shape is not None
+                positions = "×".join(map(str, one.grid.size))
+                return Proposal(
+                    one.layer,
+                    f"'{one.layer}' gives the last spatial feature map before the head: "
+                    f"{one.grid.channels(one.call.shape)} channels of {positions}, {one.said}",
+                )
+        return None
+
+    def nothing(self) -> LayerError:
+        """Why there is no layer, and what to do."""
+        pixels = (
+            "take a method that looks at no layer (saliency, integrated-gradients, occlusion, rise)"
         )
-    raise LayerError(
-        "no layer of this model gives a spatial feature map (batch, channels, height, width) "
-        "with more than one position, channels last, or tokens; name a layer, or see what there "
-        "is: seewhy layers."
-    )
+        if self.refused:
+            name, where = next(iter(self.refused.items()))
+            runs = sum(one.name == name and one.path == self._path(name) for one in self.calls)
+            times = f" and is called {runs} times" if runs > 1 else ""
+            if where == "a part":
+                return LayerError(
+                    f"'{name}' sees only a part of the picture (a tile, a window){times}, and no "
+                    "layer sees the whole of it in its own order, so none stands for the "
+                    f"picture; give the network one part at a time, or {pixels}."
+                )
+            if where == "elsewhere":
+                return LayerError(
+                    f"a change in one corner of the picture shows in another corner of '{name}': "
+                    "it sees a flipped or turned copy of the picture, or has its positions in "
+                    f"another order{times}; {pixels}."
+                )
+        if self.passed_over:
+            return LayerError(
+                "the score depends on no position of "
+                f"{', '.join(map(repr, self.passed_over[:3]))} or what comes before: is the head "
+                "still zero, or the gradient cut? Name the layer to look at with layer=."
+            )
+        if self.refused:
+            return LayerError(
+                f"no layer changes with the picture: '{next(iter(self.refused))}' gives the same "
+                "for another one. Is this the input that the model looks at? Choose it with "
+                "picture=."
+            )
+        return LayerError(
+            "no layer of this model gives a spatial feature map (batch, channels, height, width) "
+            "with more than one position, channels last, or tokens; name a layer, or see what "
+            "there is: seewhy layers."
+        )
+
+    def _path(self, name: str) -> str:
+        return next(one.path for one in self.calls if one.name == name)
+
+    def _lands(self, call: Call) -> bool:
+        """Whether a change of the picture shows where it was made, or everywhere."""
+        landing = self.landed.get(call)
+        if landing is None or landing.where in ("there", "spread"):
+            return True
+        self.refused.setdefault(call.name, landing.where)
+        return False
+
+    def _is_mixed(self, call: Call) -> bool:
+        landing = self.landed.get(call)
+        if landing is None or not landing.mixed:
+            return False
+        self.mixed.append(call.name)
+        return True
+
+    def _of_picture(self, call: Call) -> bool:
+        """Whether a call's tokens are the picture's, and not those of a text, or queries."""
+        landing = self.landed.get(call)
+        assert call.shape is not None
+        if landing is not None and landing.clear:
+            return True
+        return call not in self._of_others(call.shape[1])
+
+    def _feeds(self, call: Call, others: Sequence[Call]) -> bool:
+        """Whether one of the others changes with what a call gives."""
+        if self.inputs.device.type == "meta":
+            return True
+        runs = [one for one in self.calls if one.module is call.module and one.path == call.path]
+        layer = Layer(call.name, call.module, call.path, runs.index(call))
+        modules = {one.module for one in others}
+        before, after = (
+            outputs_of(self.model, self.inputs, modules, layer if disturbed else None)
+            for disturbed in (False, True)
+        )
+        return differ(before, after)
+
+    def _reason(self, layer: Layer, call: Call, grid: Grid, *, mixed: bool) -> str:
+        assert call.shape is not None
+        positions = "×".join(map(str, grid.size))
+        holds = f"{grid.channels(call.shape)} channels of {positions}"
+        other = ""
+        if mixed:
+            other = "; it depends on the other pictures, too, as every layer does"
+        elif self.mixed:
+            other = f"; later layers, such as '{self.mixed[0]}', depend on other pictures, too"
+        if layer.beside:
+            count = len(layer.places)
+            other = f" each; they are {count} networks side by side, whose maps are added{other}"
+        if grid.form != "tokens":
+            return f"'{layer}' gives the last spatial feature map before the head: {holds}{other}"
+        aside = later = ""
+        if grid.extra:
+            aside = f", {grid.extra} class or register token{'s' * (grid.extra > 1)} set aside"
+        if self.passed_over:
+            before = self.passed_over[-1]
+            later = f"; of what '{before}' gives, the score reads no token of the picture"
+        return (
+            f"'{layer}' gives the last tokens on which the score depends: "
+            f"{holds}{aside}{later}{other}"
+        )
 
 
 def _candidates(
     calls: Sequence[Call],
     inputs: Tensor,
+    placed: Mapping[Call, Grid],
     class_counts: frozenset[int],
     passed_over: Sequence[str],
+    feeds: Callable[[Call, Sequence[Call]], bool],
 ) -> Iterator[tuple[Call, Grid, Call | None]]:
     """From the last to the first, with tokens behind it whose grid is not known.
 
@@ -127,11 +312,10 @@ def _candidates(
     nor inside of a part that takes tokens in and sums them up, such as an attention pooling; all
     that is only tried when nothing else is left.
     """
-    placed = dict(placed_calls(calls, inputs))
     sizes = map_sizes(calls, inputs)
     # A map of scores may be the sum of others, as in FCN: all of them are.
     dense = any(not one.name and len(one.shape or ()) == inputs.ndim for one in calls)
-    weights_behind = False
+    behind: list[Call] = []  # that have weights
     unplaced: Call | None = None
     summing: list[str] = []
     inside: list[tuple[Call, Grid, Call | None]] = []
@@ -147,12 +331,14 @@ def _candidates(
             assert call.shape is not None
             as_classes = grid.channels(call.shape) in class_counts
             of_each = grid.form == "tokens" and is_a(call.module, nn.Linear)
-            class_scores = as_classes and (of_each or not weights_behind)
+            class_scores = as_classes and (of_each or not behind or not feeds(call, behind))
             if not class_scores and not any(
                 _is_pooling(one.module) for one in (call, _source(call))
             ):
                 shut = [*passed_over, *(summing if grid.form == "tokens" else ())]
-                if any(call.name.startswith(f"{name}.") for name in shut):
+                plane = grid.size[1:] if len(grid.size) == 3 else grid.size
+                inner = any(call.name.startswith(f"{name}.") for name in shut)
+                if inner or (len(plane) == 2 and math.prod(plane) == 1):  # one number a frame
                     inside.append((call, grid, unplaced))
                 else:
                     yield call, grid, unplaced
@@ -161,16 +347,17 @@ def _candidates(
             if taken is not None and taken.form == "tokens":
                 summing.append(call.name)
         if _has_own_weights(call.module) and not (dense and class_scores):
-            weights_behind = True
-            if grid is None and call.shape is not None and len(call.shape) == 3:
+            behind.append(call)
+            if call.name and grid is None and call.shape is not None and len(call.shape) == 3:
                 unplaced = call
     yield from inside
 
 
 def _layer(call: Call, calls: Sequence[Call], sizes: tuple[tuple[int, ...], ...]) -> Layer:
-    """Where a call's tensor is; of a module that runs several times, its last call."""
-    runs = sum(one.module is call.module and one.path == call.path for one in calls)
-    return Layer(call.name, call.module, call.path, None if runs == 1 else -1, known=sizes)
+    """Where a call's tensor is; of a module that runs several times, which call (-1: the last)."""
+    runs = [one for one in calls if one.module is call.module and one.path == call.path]
+    number = None if len(runs) == 1 else -1 if call is runs[-1] else runs.index(call)
+    return Layer(call.name, call.module, call.path, number, known=sizes)
 
 
 def _normalised(calls: Sequence[Call], inputs: Tensor, call: Call, grid: Grid) -> tuple[Call, Grid]:
@@ -183,28 +370,21 @@ def _normalised(calls: Sequence[Call], inputs: Tensor, call: Call, grid: Grid) -
     return call, grid
 
 
+def _differing_number(one: str, other: str) -> int | None:
+    """Which part of two dotted names is a number and alone is another in each."""
+    parts = list(zip(one.split("."), other.split("."), strict=False))
+    different = [index for index, (a, b) in enumerate(parts) if a != b]
+    if one.count(".") != other.count(".") or len(different) != 1:
+        return None
+    (index,) = different
+    return index if all(part.isdigit() for part in parts[index]) else None
+
+
 def _source(call: Call) -> Call:
     """The call that first gave a container's output."""
     while call.same_as is not None:
         call = call.same_as
     return call
-
-
-def _reason(layer: Layer, call: Call, grid: Grid, passed_over: Sequence[str]) -> str:
-    assert call.shape is not None
-    positions = "×".join(map(str, grid.size))
-    holds = f"{grid.channels(call.shape)} channels of {positions}"
-    if grid.form != "tokens":
-        return f"'{layer}' gives the last spatial feature map before the head: {holds}"
-    aside = ""
-    if grid.extra:
-        aside = f", {grid.extra} class or register token{'s' * (grid.extra > 1)} set aside"
-    later = (
-        f"; of what '{passed_over[-1]}' gives, the score reads no token of the picture"
-        if passed_over
-        else ""
-    )
-    return f"'{layer}' gives the last tokens on which the score depends: {holds}{aside}{later}"
 
 
 def _is_read(gradient: Tensor, share: float) -> bool:
@@ -229,37 +409,75 @@ def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tenso
     """A layer's activations, and the gradient by them of the predicted class, or of all outputs.
 
     The gradient is zeros where the outputs do not depend on the layer; None for a network that
-    knows no gradient.
+    knows no gradient, and whose outputs change with the layer.
     """
     if inputs.device.type == "meta":
         return None
-    with watch(model, [layer]) as seen:
+    (activations,), (gradient,) = _gradients(model, inputs, [layer])
+    if gradient is None:
+        return None if _has_a_say(model, inputs, layer) else (activations, 0 * activations)
+    return activations, gradient
+
+
+def reached(
+    model: nn.Module, inputs: Tensor, layers: Sequence[Layer]
+) -> tuple[list[Tensor], list[float]]:
+    """What some layers give, and how large the predicted class's gradient is there at most.
+
+    Infinite for a network that knows no gradient.
+    """
+    activations, gradients = _gradients(model, inputs, layers)
+    strengths = [float("inf") if one is None else float(one.abs().max()) for one in gradients]
+    return activations, strengths
+
+
+def _gradients(
+    model: nn.Module, inputs: Tensor, layers: Sequence[Layer]
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """Some layers' activations, and the gradients by them of the predicted class.
+
+    Zeros where the outputs do not depend on a layer; None for a network that knows no gradient.
+    """
+    with watch(model, layers) as seen:
         outputs = seen(inputs)
-        (activations,) = seen.activations
-        nothing = activations, torch.zeros_like(activations)
+        activations = seen.activations
+        nothing: list[Tensor | None] = [torch.zeros_like(one) for one in activations]
         try:
             read = [find_logits(outputs)]
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
         read = [tensor for tensor in read if has_gradient(tensor)]
         if not read:  # nor does any other output, or the layer lies on the way to another alone
-            return nothing if any(has_gradient(one) for _, one in tensors_in(outputs)) else None
-        score = sum(_direction(at_least_float32(one)) for one in read)
+            known = any(has_gradient(one) for _, one in tensors_in(outputs))
+            return activations, nothing if known else [None] * len(layers)
+        score = sum(_direction(at_least_float32(one), inputs) for one in read)
         assert isinstance(score, Tensor)
         try:
-            (gradient,) = seen.gradients(score)
+            return activations, list(seen.gradients(score))
         except LayerError:
-            return nothing
-    return activations, gradient
+            if len(layers) == 1:
+                return activations, nothing
+    return activations, [_gradients(model, inputs, [one])[1][0] for one in layers]
 
 
-def _direction(output: Tensor) -> Tensor:
+def _has_a_say(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
+    """Whether the outputs change with what a layer gives, where no gradient can tell."""
+    before = outputs_of(model, inputs, {model})
+    after = outputs_of(model, inputs, {model}, layer)
+    return differ(before, after)
+
+
+def _direction(output: Tensor, inputs: Tensor) -> Tensor:
     """One number of an output that depends on all of it, but of scores for classes the largest.
 
-    All classes together would read tokens of which each class reads only its own (VOLO).
+    All classes together would read tokens of which each class reads only its own (VOLO); all
+    numbers of a detector would read the part that places boxes, which has no say in any score.
     """
     if output.ndim == 2:
         return output.amax(1).sum()
+    of_boxes = output.ndim == 3 and output.shape[-1] > 4 and inputs.ndim == 4
+    if of_boxes and not Grid(tuple(output.shape[1:])).fits(inputs.shape):
+        return output[..., 4:].flatten(1).amax(1).sum()
     generator = torch.Generator().manual_seed(0)
     return (output * torch.randn(output.shape, generator=generator).to(output)).sum()
 

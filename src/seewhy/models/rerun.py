@@ -21,7 +21,7 @@ import enum
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError, MethodError, ModelError
-from seewhy.models.grid import Grid, find_grid
+from seewhy.models.grid import Grid
 from seewhy.models.modules import check_hookable, modules_of, unwrap
 from seewhy.models.outputs import tensors_in
 from seewhy.models.undisturbed import undisturbed
@@ -132,8 +132,11 @@ class Rerun:
         self._containers = _containers(model, layer.module)
         self._input = _Kept(None, _copied(inputs))
         self._kept: list[_Kept] = []
+        self._raws: list[Tensor] = [inputs] * len(layer.places)
         self._way = _Way.TAIL_ON_COPIES
         self._failure = ""
+        if layer.beside or (layer.stack is not None and layer.stack.along == "rows"):
+            self._run_whole("its map is made of several calls, or rows that lie apart")
         self._open = True
         self.warnings = ()
         # What the run in progress is doing:
@@ -274,11 +277,11 @@ class Rerun:
         finally:
             self._recording = False
         check_calls(self._layer, self._layer_calls)
-        grid = find_grid(
-            tuple(self.raw.shape), self._input.value.shape, self._layer.module, self._layer.known
-        )
-        frames = grid is not None and grid.form == "frames"
-        if self.raw.ndim == 0 or (len(self.raw) != 1 and not frames):
+        if self._layer.beside:
+            self.raw = torch.cat(self._raws)
+        grid = self._layer.find(self.raw.shape, self._input.value.shape)
+        several = grid is not None and (grid.form == "frames" or grid.stack is not None)
+        if self.raw.ndim == 0 or (len(self.raw) != 1 and not several):
             raise LayerError(
                 f"layer '{self._layer}' gives {tuple(self.raw.shape)} for one image; a layer "
                 "whose output has the batch as its first dimension is wanted."
@@ -315,12 +318,10 @@ class Rerun:
     def _rerun(self, activations: Tensor) -> Any:
         """One batch of versions with the unchanged activations behind them, which are checked."""
         if self._way == _Way.ONE_BY_ONE:
-            each = len(self.raw)  # more than one for a video that runs frame by frame
-            starts = range(0, len(activations), each)
-            alone = [self._with(activations[i : i + each].clone()) for i in starts]
+            alone = [self._with(one.clone()) for one in self._grid.each(activations)]
             self._split(self._with(self.raw.clone()), 1)
             return self._joined(alone)
-        together = torch.cat([activations, self.raw])
+        together = self._grid.joined([activations, self.raw])
         if self._channels_last:
             together = together.contiguous(memory_format=torch.channels_last)
         return self._split(self._with(together), len(together) // len(self.raw))
@@ -358,6 +359,7 @@ class Rerun:
         thread = threading.get_ident()
         before = _running.get(thread)
         self._position = self._layer_calls = 0
+        self._place_calls = [0] * len(self._layer.places)
         self._reached = self._inside = False
         _running[thread] = self
         try:
@@ -421,6 +423,26 @@ class Rerun:
             scale, zero = tensor.q_scale(), tensor.q_zero_point()
             return torch.quantize_per_tensor(self._replacement, scale, zero, tensor.dtype)
         return self._replacement
+
+    def at_place(self, number: int) -> Callable[[Tensor], Tensor | None]:
+        """What the layer gives on at one of its several places; None: what it gave."""
+        place = self._layer.places[number]
+
+        def at(tensor: Tensor) -> Tensor | None:
+            if _running.get(threading.get_ident()) is not self:
+                return None
+            self._place_calls[number] += 1
+            if self._place_calls[number] - 1 != (place.call or 0):
+                return None
+            self._reached = True
+            self._layer_calls = 1 + (self._layer.call or 0)
+            if self._recording:
+                self._raws[number] = _copied(tensor)
+            if self._replacement is None:
+                return None
+            return self._replacement.chunk(len(self._layer.places))[number]
+
+        return at
 
     def _split(self, outputs: Any, count: int) -> Any:
         """The outputs without their last row, which must be what the first run gave."""
@@ -528,8 +550,13 @@ def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Iterator[Rerun]
         undisturbed(model),
         torch.enable_grad(),
         _switched(modules_of(model)),
-        replacing(layer, rerun.at_layer),
+        ExitStack() as stack,
     ):
+        if layer.beside:
+            for number, place in enumerate(layer.places):
+                stack.enter_context(replacing(place, rerun.at_place(number)))
+        else:
+            stack.enter_context(replacing(layer, rerun.at_layer))
         rerun._start()
         try:
             yield rerun

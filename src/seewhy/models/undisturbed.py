@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from seewhy.models.modules import modules_of
+from seewhy.models.recomputing import without_recomputing
 
 _lock = threading.Lock()
 _held: dict[int, tuple[nn.Module, int, dict[str, Any]]] = {}
@@ -80,7 +81,13 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
 
     Autograd is on inside if the caller was in inference mode; say which mode is wanted.
     """
-    with eval_mode(model), _eager(), _uncached_autocast(), torch.inference_mode(False):
+    with (
+        eval_mode(model),
+        _eager(),
+        _uncached_autocast(),
+        without_recomputing(),
+        torch.inference_mode(False),
+    ):
         yield
 
 

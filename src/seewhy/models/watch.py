@@ -12,14 +12,14 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
-from seewhy.models.grid import Grid, find_grid
+from seewhy.models.grid import Grid, Stack, find_grid
 from seewhy.models.modules import check_hookable, modules_of, unwrap
 from seewhy.models.outputs import has_numbers, replace_tensor, tensors_in
 from seewhy.models.undisturbed import hooked, undisturbed
@@ -36,6 +36,8 @@ class Layer:
         path: which tensor of its output, where it returns several (`""`: the only one).
         call: which of its calls, counted from 0, where it runs more than once a forward.
         known: sizes of maps seen elsewhere in the model, to place tokens by (see `find_grid`).
+        stack: how several rows of what it gives make the map of one image.
+        beside: more places whose tensors are further rows: other calls of the module.
     """
 
     name: str
@@ -43,6 +45,17 @@ class Layer:
     path: str = ""
     call: int | None = None
     known: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+    stack: Stack | None = None
+    beside: tuple[Layer, ...] = ()
+
+    @property
+    def places(self) -> tuple[Layer, ...]:
+        """Where the model is looked at: here, and at what lies beside."""
+        return (self, *self.beside)
+
+    def find(self, shape: Sequence[int], picture: Sequence[int]) -> Grid | None:
+        """How a tensor of that shape lies on a picture of that shape, if it does."""
+        return find_grid(tuple(shape), picture, self.module, self.known, self.stack)
 
     def grid(self, tensor: Tensor, picture: Sequence[int]) -> Grid:
         """How what the layer gives lies on a picture of that shape.
@@ -50,7 +63,7 @@ class Layer:
         Raises:
             LayerError: if it does not, with what came.
         """
-        grid = find_grid(tuple(tensor.shape), picture, self.module, self.known)
+        grid = self.find(tensor.shape, picture)
         if grid is None or math.prod(grid.size) < 2:
             raise LayerError(
                 f"layer '{self}' gives {tuple(tensor.shape)} for a picture of "
@@ -59,7 +72,18 @@ class Layer:
             )
         return grid
 
+    def of(self, tensors: Sequence[Tensor], picture: Sequence[int]) -> Tensor:
+        """`(batch, channels, *positions)` from the tensors of its places.
+
+        Raises:
+            LayerError: if it does not lie on the picture.
+        """
+        whole = tensors[0] if len(tensors) == 1 else torch.cat(list(tensors))
+        return self.grid(whole, picture).of(whole)
+
     def __str__(self) -> str:
+        if self.beside:
+            return " + ".join(str(replace(one, beside=())) for one in self.places)
         path = f"[{self.path}]" if self.path else ""
         return f"{self.name}{path}" + (f"#{self.call}" if self.call is not None else "")
 
@@ -70,9 +94,10 @@ class Watch:
     def __init__(self, model: nn.Module, layers: Sequence[Layer], differentiate: bool) -> None:
         self._model = model
         self._layers = layers
+        self.places = [place for layer in layers for place in layer.places]
         self._differentiate = differentiate
         self._thread = threading.get_ident()
-        self._seen: list[list[Tensor]] = [[] for _ in layers]
+        self._seen: list[list[Tensor]] = [[] for _ in self.places]
         self._linear: tuple[nn.Linear | nn.Conv2d, Tensor] | None = None
 
     def __call__(self, inputs: Tensor) -> Any:
@@ -109,8 +134,15 @@ class Watch:
         return [at_least_float32(one.detach()) for one in self._on_the_picture(kept)]
 
     def _on_the_picture(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        pairs = zip(self._layers, tensors, strict=True)
-        return [layer.grid(one, self._picture).of(one) for layer, one in pairs]
+        return [
+            layer.of(some, self._picture)
+            for layer, some in zip(self._layers, self._by_layer(tensors), strict=True)
+        ]
+
+    def _by_layer(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+        """What belongs to the places of each layer, from what belongs to each place."""
+        rest = iter(tensors)
+        return [[next(rest) for _ in layer.places] for layer in self._layers]
 
     def gradients(self, scores: Tensor, *, keep_graph: bool = False) -> list[Tensor]:
         """The gradient of the sum of `scores` with respect to each layer's activations.
@@ -133,25 +165,38 @@ class Watch:
         """
         kept = self._kept()
         found, scale = self._differentiated(scores, keep_graph=True, differentiable=True)
-        products = []
-        for layer, tensor, gradient in zip(self._layers, kept, found, strict=True):
-            product = None
-            if gradient.requires_grad:  # else it is the same whatever the activations are
-                try:
-                    (product,) = torch.autograd.grad(
-                        gradient, tensor, tensor.detach(), retain_graph=True, allow_unused=True
-                    )
-                except RuntimeError as error:
-                    if "not implemented" not in str(error):
-                        raise
-                    raise LayerError(
-                        f"behind layer '{layer}' the network has an operation whose second "
-                        f"derivative PyTorch does not know ({error}); choose a later layer, or a "
-                        "method that needs no curvature: grad-cam."
-                    ) from error
-            product = torch.zeros_like(tensor) if product is None else product
-            products.append(product.detach())
+        products: list[Tensor] = []
+        by_layer = zip(self._layers, self._by_layer(kept), self._by_layer(found), strict=True)
+        for layer, tensors, gradients in by_layer:
+            products += self._times_activations(layer, tensors, gradients)
         return [at_least_float32(one) / scale for one in self._on_the_picture(products)]
+
+    def _times_activations(
+        self, layer: Layer, tensors: Sequence[Tensor], gradients: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """The derivative of gradients, times the activations, at the places of one layer."""
+        pairs = zip(tensors, gradients, strict=True)
+        moving = [(tensor.detach(), one) for tensor, one in pairs if one.requires_grad]
+        if not moving:  # the gradients are the same whatever the activations are
+            return [torch.zeros_like(one) for one in tensors]
+        try:
+            products = torch.autograd.grad(
+                [one for _, one in moving],
+                tensors,
+                [activations for activations, _ in moving],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        except RuntimeError as error:
+            if "not implemented" not in str(error):
+                raise
+            raise LayerError(
+                f"behind layer '{layer}' the network has an operation whose second "
+                f"derivative PyTorch does not know ({error}); choose a later layer, or a "
+                "method that needs no curvature: grad-cam."
+            ) from error
+        pairs = zip(tensors, products, strict=True)
+        return [torch.zeros_like(one) if p is None else p.detach() for one, p in pairs]
 
     @property
     def last_linear(self) -> tuple[nn.Linear | nn.Conv2d, Tensor] | None:
@@ -159,19 +204,19 @@ class Watch:
         return self._linear
 
     def _run(self, inputs: Tensor, grad_mode: Any) -> Any:
-        self._seen = [[] for _ in self._layers]
+        self._seen = [[] for _ in self.places]
         self._linear = None
         self._picture = tuple(inputs.shape)
         with grad_mode:
             outputs = self._model(inputs)
-        for layer, seen in zip(self._layers, self._seen, strict=True):
-            check_calls(layer, len(seen))
+        for place, seen in zip(self.places, self._seen, strict=True):
+            check_calls(place, len(seen))
         return outputs
 
     def _kept(self) -> list[Tensor]:
         return [
-            seen[0 if layer.call is None else layer.call]
-            for layer, seen in zip(self._layers, self._seen, strict=True)
+            seen[0 if place.call is None else place.call]
+            for place, seen in zip(self.places, self._seen, strict=True)
         ]
 
     def _differentiated(
@@ -180,7 +225,7 @@ class Watch:
         """Gradients as they come, and what they are to be divided by."""
         kept = self._kept()
         if not has_gradient(scores):
-            raise self._no_gradient(self._layers)
+            raise self._no_gradient(self.places)
         scale = 1.0
         if any(tensor.dtype == torch.float16 for tensor in kept):
             scale = 1024.0  # below 6e-5 float16 loses digits, and gradients of a mean lie there
@@ -191,7 +236,7 @@ class Watch:
             create_graph=differentiable,
             allow_unused=True,
         )
-        pairs = zip(self._layers, found, strict=True)
+        pairs = zip(self.places, found, strict=True)
         cut_off = [layer for layer, gradient in pairs if gradient is None]
         if cut_off:
             raise self._no_gradient(cut_off)
@@ -206,12 +251,12 @@ class Watch:
         )
 
     def see(self, index: int) -> Callable[[nn.Module, Any, Any], Any]:
-        """The forward hook of the layer at `index`."""
+        """The forward hook of the place at `index`."""
 
         def hook(module: nn.Module, args: Any, output: Any) -> Any:  # noqa: ARG001
             if threading.get_ident() != self._thread:
                 return None  # the same model, run by somebody else
-            path, tensor = _choose(self._layers[index], output)
+            path, tensor = _choose(self.places[index], output)
             if tensor.is_quantized:
                 self._seen[index].append(tensor.dequantize())
                 return None
@@ -255,7 +300,7 @@ def watch(
         check_hookable(layer.module)
     seen = Watch(model, layers, differentiate)
     hooks: list[tuple[nn.Module, Callable[..., Any]]]
-    hooks = [(layer.module, seen.see(index)) for index, layer in enumerate(layers)]
+    hooks = [(place.module, seen.see(index)) for index, place in enumerate(seen.places)]
     if linear:
         hooks += [(module, seen.see_linear) for module in modules_of(model) if _is_linear(module)]
     with undisturbed(model), hooked(hooks), torch.enable_grad():
@@ -368,7 +413,11 @@ def _differentiable(outputs: Any) -> bool:
 
 def _why_not(shape: Sequence[int], picture: Sequence[int]) -> str:
     if shape and picture and shape[0] != picture[0] and shape[0] % max(1, picture[0]) == 0:
-        return " (these are windows, each a batch of its own: name the block around them)"
+        return (
+            f" ({shape[0] // max(1, picture[0])} rows for an image: windows of an attention, "
+            "tiles, frames or several pictures in one batch; name the block around them, or leave "
+            "layer= out, and the picture's rows are looked for)"
+        )
     return ""
 
 
