@@ -80,7 +80,7 @@ def attribute(
         method, layer=layer, fuse=fuse, output=output, picture=picture, shared=shared, speed=speed,
         options=options,
     )  # fmt: skip
-    made = run(model, inputs, target, request)
+    made = answer(model, inputs, target, request)
     maps = [one if made.targets.several else one[:, 0] for one in made.maps[0]]
     return maps if request.several_layers else maps[0]
 
@@ -111,11 +111,27 @@ def run(
     model: nn.Module | LoadedModel,
     inputs: Any,
     target: Any,
+    *,
+    methods: Sequence[MethodLike],
+    labels: Sequence[str] | None = None,
+    **fields: Any,
+) -> Attribution:
+    """One forward pass, and the maps of all methods, layers and targets from it.
+
+    `fields` are those of a `Request`.
+    """
+    return answer(model, inputs, target, Request.of(methods, **fields), labels=labels)
+
+
+def answer(
+    model: nn.Module | LoadedModel,
+    inputs: Any,
+    target: Any,
     request: Request,
     *,
     labels: Sequence[str] | None = None,
 ) -> Attribution:
-    """One forward pass, and the maps of all methods, layers and targets from it."""
+    """What was asked of a model: the maps of all methods, layers and targets from one forward."""
     if isinstance(model, LoadedModel):
         labels = labels or model.labels
         model = model.module

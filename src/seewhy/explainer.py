@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seewhy.attribution import run
+from seewhy.attribution import answer
 from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation, Prediction
 from seewhy.images import ImageSource, Preprocess, Window
@@ -226,7 +226,7 @@ class Explainer:
     def _explain(self, batch: list[Prepared], listed: bool) -> Iterator[Explanation]:
         started = time.perf_counter()
         pictures = torch.stack([one.tensor for one in batch])
-        made = run(
+        made = answer(
             self.module,
             pictures if self.inputs is None else self.inputs(pictures),
             [one.target for one in batch] if listed else batch[0].target,

@@ -19,7 +19,6 @@ from seewhy.errors import MethodError
 from seewhy.methods import backprop
 from seewhy.methods.cam import eigen_cam, grad_cam, hires_cam
 from seewhy.models.relu_rules import ReluRule
-from seewhy.request import Request
 
 NOISY = ["smooth_grad", "var_grad", "square_grad"]
 IMAGE_ONLY = ["saliency", "input_times_gradient", *NOISY, "integrated_gradients"]
@@ -440,7 +439,7 @@ def everything(inputs: Tensor, full_gradients: Any) -> Tensor:
 @pytest.mark.parametrize("target", [2, [3, 0], (1, 3), [(0, 1), (2, 3)], "2 vs 0", "against:1"])
 def test_what_full_grad_shares_out_is_the_score(target: Any) -> None:
     model = network(nn.ReLU)
-    made = run(model, images(), target, Request.of([everything, "full-grad"]))
+    made = run(model, images(), target, methods=[everything, "full-grad"])
     torch.testing.assert_close(made.maps[0][0][..., 0, 0], made.scores)
     assert not any(said for row in made.warnings[1][0] for said in row)
     alone = seewhy.attribute(model, images(), target, method="full-grad")
@@ -480,7 +479,7 @@ class Gated(nn.Module):
 def test_a_warning_says_when_full_grad_leaves_something_out(
     model: nn.Module, target: Any, says: str | None
 ) -> None:
-    made = run(model, images(), target, Request.of("full-grad"))
+    made = run(model, images(), target, methods=["full-grad"])
     assert made.maps[0][0].isfinite().all()
     for row in made.warnings[0][0]:
         for said in row:
@@ -497,7 +496,7 @@ def test_half_precision_is_no_reason_for_a_warning(way: str) -> None:
     if way == "bfloat16":
         model.bfloat16()
     with torch.autocast("cpu", torch.bfloat16, enabled=way == "autocast"):
-        made = run(model, pictures, 1, Request.of("full-grad"))
+        made = run(model, pictures, 1, methods=["full-grad"])
     assert made.warnings == [[[[()], [()]]]]
     (maps,) = made.maps[0]
     assert maps.dtype == torch.float32

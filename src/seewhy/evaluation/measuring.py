@@ -22,7 +22,6 @@ from seewhy.metrics.metric import PLACED, Metric
 from seewhy.models.bound import to_model
 from seewhy.models.many_runs import EXACT, many_runs
 from seewhy.models.outputs import OutputSelector, find_logits
-from seewhy.request import Request
 from seewhy.targets import ClassScore, Probability, Target
 from seewhy.targets.outputs import at_least_float32, class_count
 
@@ -110,9 +109,10 @@ class Examined:
             module or self.module,
             images,
             list(targets),
-            Request.of(
-                method, layer=layer or self.layer, output=self.output, options=dict(options)
-            ),
+            methods=[method],
+            layer=layer or self.layer,
+            output=self.output,
+            options=dict(options),
             labels=self.labels,
         )
         return made.maps[0][0], made.layers[0][0]
