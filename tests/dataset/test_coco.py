@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from dataset.drawn import write_json
 from seewhy.dataset import Box, read_dataset
-from seewhy.dataset.coco import decode, decode_runs, fill_polygon
+from seewhy.dataset.segmentation import decode, decode_runs, fill_polygon
 from seewhy.errors import DataError
 
 SQUARE = [1, 1, 4, 1, 4, 3, 1, 3]
@@ -159,8 +159,13 @@ def test_the_json_is_read_once_and_may_be_told_by_kind(
     with pytest.raises(DataError, match="no record that can be used as table"):
         read_dataset(coco, kind="table")
     write_json(coco.parent / "instances_train.json", content())
-    with pytest.raises(DataError, match=r"2 ways: instances_train\.json, instances_val\.json"):
+    with pytest.raises(
+        DataError, match=r"2 ways: annotations/instances_train\.json.*split='train'"
+    ):
         read_dataset(coco.parent.parent)
+    assert read_dataset(coco.parent.parent, split="val") == read_dataset(coco)
+    with pytest.raises(DataError, match="no split 'test'; it has train, val"):
+        read_dataset(coco.parent.parent, split="test")
 
 
 def test_a_polygon_by_hand() -> None:

@@ -1,50 +1,63 @@
-"""COCO's JSON of instances: boxes, and masks as polygons or run lengths."""
+"""COCO's JSON of instances: boxes, and masks as polygons or run lengths.
+
+It lies in `annotations` (COCO, CVAT), beside the pictures as `_annotations.coco.json` (Roboflow),
+or above them as `labels.json` (FiftyOne), `result.json` (Label Studio) or whatever it is called.
+"""
 
 from __future__ import annotations
 
 import functools
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from seewhy.dataset.files import Shelf, read_json
+from seewhy.dataset.files import Shelf, find_file
+from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.labelled import LabelledFolder
 from seewhy.dataset.records import Box, Dataset, Problem, Record, box_in, gather
+from seewhy.dataset.segmentation import Segmentation, Segmentations, look_at
+from seewhy.dataset.splits import is_split
 from seewhy.errors import DataError
 
-Segmentation = Sequence[Sequence[float]] | Mapping[str, Any]
-"""Polygons `[[x, y, x, y, ...], ...]`, or run lengths `{"size": [h, w], "counts": ...}`."""
+PLACES = "pictures_in"
+"""Where `info` says what folder the file names are relative to: several paths, the first that is
+there. The pictures of labels stay where they were."""
+_FILE = "annotations.json"
+# Beside the instances COCO has these, which say other things.
+_NO_INSTANCES = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")
+_MOST_LOOKED_INTO = 8  # JSON files in a folder, beyond which each is about one picture
 
 
-@dataclass(frozen=True)
-class Segmentations:
-    """Masks of a picture's objects as the JSON has them.
-
-    Attributes:
-        size: (height, width) of the picture.
-        by_label: each label's objects.
-    """
-
-    size: tuple[int, int]
-    by_label: Mapping[str, tuple[Segmentation, ...]]
-
-    def of(self, label: str) -> np.ndarray | None:
-        """See `seewhy.dataset.records.Masks`."""
-        if label not in self.by_label:
-            return None
-        mask = np.zeros(self.size, bool)
-        for segmentation in self.by_label[label]:
-            mask |= decode(segmentation, self.size)
-        return mask
-
-    def ignored(self) -> None:
-        """COCO has no pixels that count for no class."""
+def detect(path: Path, shelf: Shelf) -> list[Found]:
+    """A JSON file that holds instances, or the folder above one."""
+    if path.is_file():
+        is_json = path.suffix.lower() == ".json"
+        return [Found(path, path.name)] if is_json and is_coco(shelf.json(path)) else []
+    found = []
+    for file in _files(path, shelf):
+        part = file.stem.removeprefix("instances_")
+        parts = (part,) if part != file.stem or is_split(part) else ()
+        found.append(Found(file, str(file.relative_to(path)), parts))
+    if len(found) > 1 and all(one.parts for one in found):
+        return found  # which one is meant is asked before hundreds of megabytes are read
+    return [one for one in found if _holds_coco(one.path, shelf)]
 
 
-def read_coco(path: Path, *, images: Path | None = None, content: Any = None) -> Dataset:
+def is_coco(content: Any) -> bool:
+    """Whether a JSON is COCO's, be it of another kind than instances: `read` says which."""
+    if isinstance(content, list):
+        return bool(content) and isinstance(content[0], dict) and "image_id" in content[0]
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        return False
+    first = next(iter(content["images"]), None)
+    return "annotations" in content or (
+        isinstance(first, dict) and bool({"file_name", "coco_url"} & set(first))
+    )
+
+
+def read(path: Path, *, shelf: Shelf, images: Path | None = None) -> Dataset:
     """One record a picture in the JSON, called by its `file_name`; no picture is opened.
 
     A picture without annotations stays, with no label. A crowd (`iscrowd`) is part of its label's
@@ -52,14 +65,15 @@ def read_coco(path: Path, *, images: Path | None = None, content: Any = None) ->
 
     Args:
         path: the JSON.
-        images: where the pictures are; otherwise `images/val2017`, `val2017`, `images` and the like
-            are looked for around the JSON (`val2017` after `instances_val2017.json`).
-        content: what the JSON holds, if it was read already.
+        shelf: the files around it.
+        images: where the pictures are; otherwise what the JSON itself says of it, `images/val2017`,
+            `val2017`, `images`, `data` and the like are looked for around the JSON (`val2017` after
+            `instances_val2017.json`).
 
     Raises:
         DataError: the JSON cannot be read, or there is no record at all.
     """
-    content = read_json(path) if content is None else content
+    content = shelf.json(path)
     try:
         categories = {each["id"]: str(each["name"]) for each in content["categories"]}
         pictures, annotations = list(content["images"]), list(content["annotations"])
@@ -77,120 +91,92 @@ def read_coco(path: Path, *, images: Path | None = None, content: Any = None) ->
             problems.append(Problem(f"annotation {number}", f"belongs to no picture ({picture!r})"))
         else:
             of_picture[picture].append(annotation)
-    shelf = Shelf()
-    folder = images or _pictures_of(path, pictures, shelf)
+    places = [images] if images else _places(path, content, pictures, shelf)
     drafts = [
         (
             str(picture.get("file_name", f"image {number}"))
             if isinstance(picture, dict)
             else f"image {number}",
-            functools.partial(_record, picture, of_picture, categories, folder, shelf),
+            functools.partial(_record, picture, of_picture, categories, places, shelf),
         )
         for number, picture in enumerate(pictures)
     ]
     return gather(path.stem, "coco", drafts, problems=problems)
 
 
-def decode(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
-    """One object's mask, (H, W) bool of a picture of `size`.
+def write(folder: Path, labelled: LabelledFolder) -> None:
+    """`annotations.json`: instances with boxes and run-length masks, categories from 1.
 
-    Raises:
-        DataError: it is neither polygons nor run lengths, or does not fit the picture.
+    The pictures stay where they are; their names are relative to the labelled folder.
     """
-    if isinstance(segmentation, Mapping):
-        return decode_runs(segmentation, size)
-    mask = np.zeros(size, bool)
-    for polygon in segmentation:  # the parts of an object that something else divides
-        mask |= fill_polygon(polygon, size)
-    return mask
+    names = labelled.classes
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, one in enumerate(labelled.pictures, start=1):
+        height, width = one.size
+        images.append({"id": number, "file_name": one.name, "height": height, "width": width})
+        for found in one.objects:
+            box = found.box
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": numbers[found.label],
+                    "bbox": [box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0],
+                    "area": found.area,
+                    "iscrowd": 0,
+                    "segmentation": {"size": [height, width], "counts": found.runs.tolist()},
+                    **({} if found.probability is None else {"score": found.probability}),
+                }
+            )
+    written = {
+        "info": {"description": "pseudo-labels by seewhy", PLACES: list(labelled.places)},
+        "images": images,
+        "annotations": annotations,
+        "categories": [
+            {"id": number, "name": name, "supercategory": ""} for name, number in numbers.items()
+        ],
+    }
+    (folder / _FILE).write_text(json.dumps(written), encoding="utf-8")
 
 
-def decode_runs(runs: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """COCO's run lengths: outside, inside, outside, ... down the columns, from the left.
+def _files(path: Path, shelf: Shelf) -> Iterator[Path]:
+    """The JSON files of a folder, and of its `annotations`, that may hold instances."""
+    beside = shelf.with_ending(path, ".json")
+    # A JSON that is called as a picture is about that picture alone (LabelMe).
+    beside = [name for name in beside if not shelf.pictures_called(path, Path(name).stem)]
+    if len(beside) > _MOST_LOOKED_INTO:
+        beside = [name for name in beside if name == _FILE or name.endswith(".coco.json")]
+    yield from (path / name for name in beside)
+    for folder in shelf.folders(path):
+        if folder.casefold() == "annotations":
+            for name in shelf.with_ending(path / folder, ".json"):
+                if not name.startswith(_NO_INSTANCES):
+                    yield path / folder / name
 
-    Args:
-        runs: `counts` is a list of numbers, or those as text: each number in groups of 5 bits from
-            the low end, a character 48 above its group, 32 more where another group follows. The
-            last group's highest bit is the sign. From the fourth number on, it is the difference
-            from the number two before.
-        size: (height, width).
 
-    Raises:
-        DataError: the lengths do not add up to the picture.
+def _holds_coco(path: Path, shelf: Shelf) -> bool:
+    """Whether a file that lies in a data set is COCO's; one that is damaged is none of any format.
+
+    `annotations.json` must be read, so that its damage is said.
     """
-    counts = runs["counts"]
-    if isinstance(counts, (str, bytes)):
-        counts = _numbers(counts)
-    height, width = size
-    lengths = np.asarray(counts, np.int64)
-    if list(runs.get("size", size)) != [height, width]:
-        raise DataError(f"run lengths of size {runs.get('size')} came for {[height, width]}")
-    if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != height * width:
-        raise DataError(f"run lengths that do not add up to {height} × {width} pixels")
-    inside = np.arange(len(lengths)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(inside, lengths).reshape(width, height).T)
-
-
-def fill_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """The pixels whose centres lie inside a closed polygon, by the even-odd rule.
-
-    pycocotools first rounds the corners to a fifth of a pixel, so that its borders differ from
-    these in a few pixels.
-
-    Args:
-        points: x, y, x, y, ... in pixels from the picture's corner; pixel x covers x to x + 1.
-        size: (height, width).
-
-    Raises:
-        DataError: fewer than three corners, or an odd number of coordinates.
-    """
-    corners = np.asarray(points, np.float64)
-    if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
-        raise DataError(
-            f"a polygon of {corners.size} coordinates; x, y of at least 3 corners are wanted"
-        )
-    height, width = size
-    corners = corners.reshape(-1, 2)
-    crossed = np.zeros((height, width + 1), np.int64)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        # An edge crosses the centre lines of these rows, its lower end excluded: a corner on a
-        # centre line is counted once, and a level edge not at all.
-        first, last = np.clip(np.ceil(np.sort([y0, y1]) - 0.5), 0, height).astype(int)
-        rows = np.arange(first, last)
-        if len(rows):
-            at = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-            crossed[rows, np.clip(np.ceil(at - 0.5), 0, width).astype(int)] += 1
-    inside: np.ndarray = np.cumsum(crossed, axis=1)[:, :width] % 2 == 1
-    return inside
-
-
-def _numbers(text: str | bytes) -> list[int]:
-    characters = text if isinstance(text, bytes) else text.encode("ascii")
-    numbers: list[int] = []
-    value = shift = 0
-    for character in characters:
-        group = character - 48
-        value |= (group & 31) << shift
-        shift += 5
-        if group & 32:
-            continue
-        if group & 16:
-            value -= 1 << shift
-        numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
-        value = shift = 0
-    if shift:
-        raise DataError("run lengths that break off within a number")
-    return numbers
+    try:
+        return is_coco(shelf.json(path))
+    except DataError:
+        if path.name == _FILE or path.parent.name.casefold() == "annotations":
+            raise
+        return False
 
 
 def _record(
     picture: Mapping[str, Any],
     of_picture: Mapping[Any, list[Mapping[str, Any]]],
     categories: Mapping[Any, str],
-    folder: Path,
+    places: Sequence[Path],
     shelf: Shelf,
 ) -> Record:
-    image = shelf.needs(folder / picture["file_name"])
+    image = find_file(picture["file_name"], places, shelf)
     size = int(picture["height"]), int(picture["width"])
     boxes: list[Box] = []
     found: dict[str, list[Segmentation] | None] = {}
@@ -206,7 +192,7 @@ def _record(
         if not segmentation:
             found[label] = None  # half of a label's objects would make a false mask
         elif masks is not None:
-            _look_at(segmentation)
+            look_at(segmentation)
             masks.append(segmentation)
     labels = tuple(dict.fromkeys(box.label for box in boxes))
     by_label = {label: tuple(masks) for label, masks in found.items() if masks}
@@ -214,26 +200,33 @@ def _record(
     return Record(str(picture["file_name"]), image, labels, tuple(boxes), masks_)
 
 
-def _look_at(segmentation: Any) -> None:
-    """Refuses what can be seen to be wrong without drawing it."""
-    if isinstance(segmentation, Mapping):
-        if "counts" not in segmentation:
-            raise DataError("a segmentation without counts")
-    elif any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
-        raise DataError("a polygon with fewer than 3 corners")
-
-
-def _pictures_of(path: Path, pictures: Sequence[Any], shelf: Shelf) -> Path:
+def _places(
+    path: Path, content: Mapping[str, Any], pictures: Sequence[Any], shelf: Shelf
+) -> list[Path]:
+    """The folder that the file names are relative to; all that were looked at, if none has one."""
+    info = content.get("info")
+    said = info.get(PLACES) if isinstance(info, dict) else None
     named = path.stem.split("_", 1)[-1]
     above = path.parent.parent
     places = [
+        *(path.parent / str(place) for place in (said if isinstance(said, list) else ())),
         *(base / middle for base in (above, path.parent) for middle in (f"images/{named}", named)),
-        *(base / "images" for base in (above, path.parent)),
+        *(base / name for base in (above, path.parent) for name in ("images", "data")),
         path.parent,
         above,
     ]
     names = [p["file_name"] for p in pictures if isinstance(p, dict) and "file_name" in p]
     for place in places:
         if any(shelf.has(place / str(name)) for name in names):
-            return place
-    return places[0]
+            return [place]
+    return places
+
+
+FORMAT = Format(
+    "coco",
+    "COCO's JSON, in the folder or in annotations/",
+    detect,
+    read,
+    takes=("images",),
+    write=write,
+)

@@ -45,6 +45,10 @@ class Box:
         """In pixels."""
         return (self.x1 - self.x0) * (self.y1 - self.y0)
 
+    def as_tuple(self) -> tuple[float, float, float, float]:
+        """`(x0, y0, x1, y1)`."""
+        return self.x0, self.y0, self.x1, self.y1
+
 
 class Masks(Protocol):
     """A picture's masks, not yet read."""
@@ -78,6 +82,15 @@ class IndexMasks:
     def ignored(self) -> np.ndarray | None:
         """See `Masks`."""
         return np.isin(self._indices(), self.void) if self.void else None
+
+    def found(self) -> tuple[int, ...]:
+        """The pixel values that occur."""
+        return tuple(np.unique(self._indices()).tolist())
+
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the masks."""
+        height, width = self._indices().shape
+        return height, width
 
     def _indices(self) -> np.ndarray:
         try:
@@ -156,7 +169,7 @@ class Dataset:
 
     Attributes:
         name: of the folder or file.
-        kind: which layout it had, one of `KINDS`.
+        kind: which layout it had, one of `FORMATS`.
         records: one a picture.
         labels: those that occur in the records, sorted.
         problems: what was left out, and why.
