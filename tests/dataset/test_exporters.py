@@ -344,7 +344,7 @@ def test_roboflow_s_masks(tmp_path: Path) -> None:
     ("values", "reason"),
     [
         ([[0, 7, 1], [0, 0, 0]], r"has the values \[7\], which no class has.*'1: cat'"),
-        ([[0, 1]], "is 2 × 1 pixels, its picture 3 × 2"),
+        ([[0, 1]], "of a picture of 2 × 1 pixels, the file has 3 × 2"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_named(tmp_path: Path, values: Any, reason: str) -> None:

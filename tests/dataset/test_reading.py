@@ -92,7 +92,7 @@ def voc(tmp_path: Path) -> Path:
 
 
 def test_voc_boxes_count_from_one_and_include_their_last_pixel(
-    voc: Path, no_picture_is_opened: None
+    voc: Path, no_picture_is_decoded: None
 ) -> None:
     dataset = read_dataset(voc)
     assert (dataset.kind, dataset.labels, dataset.problems) == ("voc", ("cat", "dog"), ())
@@ -220,12 +220,10 @@ def test_a_csv_with_a_row_a_box(tmp_path: Path) -> None:
     assert (c.labels, c.boxes) == (("cat",), ())
 
 
-def test_a_csv_that_states_the_sizes_opens_no_picture(
-    tmp_path: Path, no_picture_is_opened: None
-) -> None:
-    (tmp_path / "a.jpg").touch()
+def test_a_csv_that_states_the_sizes(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg", 300, 200)
     (tmp_path / "t.csv").write_text(
-        "image,label,x0,y0,x1,y1,width,height\na.jpg,cat,0,0,300,200,300,200\n"
+        "image,label,x0,y0,x1,y1,width,height\na.jpg,cat,0,0,300,200,300,200.0\n"
     )
     assert read_dataset(tmp_path / "t.csv").records[0].boxes == (Box(0, 0, 300, 200, "cat"),)
 

@@ -14,6 +14,7 @@ from seewhy.dataset.formats import FORMATS
 
 if TYPE_CHECKING:
     from seewhy.dataset.classes import map_classes, read_mapping, read_synsets
+    from seewhy.dataset.fingerprint import fingerprint
     from seewhy.dataset.reading import read_dataset
     from seewhy.dataset.records import Box, Dataset, IndexMasks, Masks, Problem, Record
 
@@ -25,6 +26,7 @@ __all__ = [
     "Masks",
     "Problem",
     "Record",
+    "fingerprint",
     "map_classes",
     "read_dataset",
     "read_mapping",
@@ -39,6 +41,7 @@ _HOME = {
     "Masks": "records",
     "Problem": "records",
     "Record": "records",
+    "fingerprint": "fingerprint",
     "map_classes": "classes",
     "read_dataset": "reading",
     "read_mapping": "classes",

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import functools
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.frames import Frames
 from seewhy.dataset.labelled import LabelledFolder
-from seewhy.dataset.records import Box, Dataset, Problem, Record, box_in, gather
-from seewhy.dataset.segmentation import Segmentation, Segmentations, look_at
+from seewhy.dataset.records import Box, Dataset, Problem, Record, gather, named
+from seewhy.dataset.segmentation import Segmentation, Segmentations, extent, look_at
 from seewhy.dataset.splits import is_split
 from seewhy.errors import DataError
 
 PLACES = "pictures_in"
 """Where `info` says what folder the file names are relative to: several paths, the first that is
 there. The pictures of labels stay where they were."""
-_FILE = "annotations.json"
+_FILE, _ROBOFLOW = "annotations.json", "_annotations.coco.json"
 # Beside the instances COCO has these, which say other things.
 _NO_INSTANCES = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")
 _MOST_LOOKED_INTO = 8  # JSON files in a folder, beyond which each is about one picture
@@ -58,7 +59,9 @@ def is_coco(content: Any) -> bool:
 
 
 def read(path: Path, *, shelf: Shelf, images: Path | None = None) -> Dataset:
-    """One record a picture in the JSON, called by its `file_name`; no picture is opened.
+    """One record a picture in the JSON, called by its `file_name`.
+
+    Of pictures with annotations the first bytes are read: their size must be the JSON's.
 
     A picture without annotations stays, with no label. A crowd (`iscrowd`) is part of its label's
     mask, and its box is marked difficult. A label has a mask where each of its objects has one.
@@ -74,34 +77,18 @@ def read(path: Path, *, shelf: Shelf, images: Path | None = None) -> Dataset:
         DataError: the JSON cannot be read, or there is no record at all.
     """
     content = shelf.json(path)
-    try:
-        categories = {each["id"]: str(each["name"]) for each in content["categories"]}
-        pictures, annotations = list(content["images"]), list(content["annotations"])
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"'{path}' is not COCO's JSON of instances ({error!r}): images, annotations and "
-            "categories, each a list, are wanted."
-        ) from error
-    of_picture = defaultdict(list)
-    problems = []
-    known = {each.get("id") for each in pictures if isinstance(each, dict)}
-    for number, annotation in enumerate(annotations):
-        picture = annotation.get("image_id") if isinstance(annotation, dict) else None
-        if picture is None or picture not in known:
-            problems.append(Problem(f"annotation {number}", f"belongs to no picture ({picture!r})"))
-        else:
-            of_picture[picture].append(annotation)
+    _check_kind(path, content)
+    pictures: list[Any] = content["images"]
+    of_picture, problems = _by_picture(content["annotations"], pictures)
     places = [images] if images else _places(path, content, pictures, shelf)
+    frames = Frames()
+    known = _Known(_categories(path, content), of_picture, places, shelf, frames)
     drafts = [
-        (
-            str(picture.get("file_name", f"image {number}"))
-            if isinstance(picture, dict)
-            else f"image {number}",
-            functools.partial(_record, picture, of_picture, categories, places, shelf),
-        )
+        (_name(picture, number), functools.partial(_record, picture, known))
         for number, picture in enumerate(pictures)
     ]
-    return gather(path.stem, "coco", drafts, problems=problems)
+    name = path.parent.name if path.name == _ROBOFLOW else path.stem
+    return frames.gathered(lambda: gather(name, "coco", drafts, problems=problems))
 
 
 def write(folder: Path, labelled: LabelledFolder) -> None:
@@ -169,35 +156,197 @@ def _holds_coco(path: Path, shelf: Shelf) -> bool:
         return False
 
 
-def _record(
-    picture: Mapping[str, Any],
-    of_picture: Mapping[Any, list[Mapping[str, Any]]],
-    categories: Mapping[Any, str],
-    places: Sequence[Path],
-    shelf: Shelf,
-) -> Record:
-    image = find_file(picture["file_name"], places, shelf)
-    size = int(picture["height"]), int(picture["width"])
+@dataclass(frozen=True)
+class _Known:
+    """What a picture's record is made of.
+
+    Attributes:
+        categories: the names that each id has; one, where all is well.
+        of_picture: each picture's annotations with their places in the list; None for an id that
+            several pictures have.
+        places: where the pictures may be.
+    """
+
+    categories: Mapping[str, tuple[str, ...]]
+    of_picture: Mapping[str, list[tuple[int, Mapping[str, Any]]] | None]
+    places: Sequence[Path]
+    shelf: Shelf
+    frames: Frames
+
+
+def _check_kind(path: Path, content: Any) -> None:
+    """Refuses COCO's other files, and says which one came.
+
+    Raises:
+        DataError: there are no instances in it.
+    """
+    wanted = (
+        "images, annotations and categories, each a list, are wanted: give the file of instances"
+    )
+    if isinstance(content, list):
+        raise DataError(
+            f"'{path}' is a list of detections (COCO's results), which names neither pictures nor "
+            f"classes; {wanted}."
+        )
+    lists = [name for name in ("images", "annotations", "categories")
+             if isinstance(content, dict) and isinstance(content.get(name), list)]  # fmt: skip
+    first = next(iter(content["annotations"]), None) if "annotations" in lists else None
+    if isinstance(first, dict) and "caption" in first:
+        raise DataError(f"'{path}' holds captions, which say nothing of boxes; {wanted}.")
+    missing = [name for name in ("images", "annotations", "categories") if name not in lists]
+    if missing:
+        why = ": nothing names the classes" if missing == ["categories"] else ""
+        raise DataError(f"'{path}' has no list of {' and '.join(missing)}{why}; {wanted}.")
+
+
+def _key(id_: Any) -> str:
+    """An id as pictures, categories and annotations have it in common: 1, 1.0 and "1" are one."""
+    if isinstance(id_, float) and id_.is_integer():
+        id_ = int(id_)
+    return str(id_)
+
+
+def _categories(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    names: dict[str, dict[str, None]] = {}
+    for category in content["categories"]:
+        if not isinstance(category, dict) or "id" not in category:
+            raise DataError(f"'{path}' has the category {category!r}; an id and a name are wanted.")
+        some = names.setdefault(_key(category["id"]), {})
+        if category.get("name") not in (None, ""):
+            some[str(category["name"])] = None
+    return {id_: tuple(some) for id_, some in names.items()}
+
+
+def _by_picture(
+    annotations: Sequence[Any], pictures: Sequence[Any]
+) -> tuple[dict[str, list[tuple[int, Mapping[str, Any]]] | None], list[Problem]]:
+    """Each picture's annotations, and those that belong to none."""
+    of_picture: dict[str, list[tuple[int, Mapping[str, Any]]] | None] = {}
+    files: dict[str, str] = {}
+    for picture in pictures:
+        if isinstance(picture, dict) and "id" in picture:
+            id_, file = _key(picture["id"]), str(picture.get("file_name"))
+            of_picture[id_] = [] if files.setdefault(id_, file) == file else None
+    problems = []
+    for number, annotation in enumerate(annotations):
+        said = annotation.get("image_id") if isinstance(annotation, dict) else None
+        if said is None or _key(said) not in of_picture:
+            problems.append(Problem(f"annotation {number}", f"belongs to no picture ({said!r})"))
+        elif (some := of_picture[_key(said)]) is not None:
+            some.append((number, annotation))
+    return of_picture, problems
+
+
+def _name(picture: Any, number: int) -> str:
+    """What a picture is called in messages."""
+    return next(iter(_file_names(picture)), f"image {number}")
+
+
+def _file_names(picture: Any) -> list[str]:
+    """The names that the picture's file may have.
+
+    LVIS has only its address: the last two parts are COCO's own path, the last one the file.
+    """
+    if not isinstance(picture, dict):
+        return []
+    said, address = picture.get("file_name"), picture.get("coco_url")
+    if said is None and isinstance(address, str):
+        return ["/".join(address.split("/")[-2:]), address.rpartition("/")[2]]
+    return [said] if isinstance(said, str) and said else []
+
+
+def _record(picture: Any, known: _Known) -> Record:
+    if not isinstance(picture, dict) or "id" not in picture:
+        raise DataError("is no picture: an id, file_name, height and width are wanted")
+    names, annotations = _file_names(picture), known.of_picture[_key(picture["id"])]
+    if not names:
+        raise DataError(f"has the file_name {picture.get('file_name')!r}; a file's is wanted")
+    if annotations is None:
+        raise DataError(
+            f"has the id {picture['id']!r}, as another picture has, so that nothing tells whose "
+            "the annotations are; give each picture an id of its own"
+        )
+    name = names[0]
+    there = (place / way for way in names for place in known.places)
+    image = next(filter(known.shelf.has, there), None)
+    if image is None:
+        image = find_file(name, known.places, known.shelf)
+    if not annotations:
+        return Record(name, image, ())
+    frame = known.frames.of(image, _size(picture))
     boxes: list[Box] = []
     found: dict[str, list[Segmentation] | None] = {}
-    for annotation in of_picture.get(picture["id"], []):
-        if annotation["category_id"] not in categories:
-            raise DataError(f"category {annotation['category_id']!r} is not among the categories")
-        label = categories[annotation["category_id"]]
-        x, y, width, height = (float(each) for each in annotation["bbox"])
-        crowd = bool(annotation.get("iscrowd", 0))
-        boxes.append(box_in((x, y, x + width, y + height), label, size, difficult=crowd))
-        segmentation = annotation.get("segmentation")
+    for number, annotation in annotations:
+        try:
+            label = _label(annotation, known.categories)
+            outline = _outline(annotation.get("segmentation"), frame.size)
+            corners = _corners(annotation.get("bbox"), outline, frame.size)
+            crowd = bool(annotation.get("iscrowd"))
+            boxes.append(frame.box(corners, label, difficult=crowd))
+        except DataError as error:
+            raise DataError(f"annotation {number}: {error}") from error
         masks = found.setdefault(label, [])
-        if not segmentation:
+        if outline is None:
             found[label] = None  # half of a label's objects would make a false mask
         elif masks is not None:
-            look_at(segmentation)
-            masks.append(segmentation)
+            masks.append(outline)
     labels = tuple(dict.fromkeys(box.label for box in boxes))
     by_label = {label: tuple(masks) for label, masks in found.items() if masks}
-    masks_ = Segmentations(size, by_label) if by_label else None
-    return Record(str(picture["file_name"]), image, labels, tuple(boxes), masks_)
+    masks_ = Segmentations(frame.size, by_label) if by_label else None
+    return Record(name, image, labels, tuple(boxes), frame.masks(masks_))
+
+
+def _size(picture: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(height, width) as the JSON has it, if it does."""
+    height, width = picture.get("height"), picture.get("width")
+    if height is None or width is None:
+        return None
+    try:
+        return int(float(height)), int(float(width))
+    except (OverflowError, TypeError, ValueError):
+        raise DataError(f"has the width {width!r} and height {height!r}, no numbers") from None
+
+
+def _label(annotation: Mapping[str, Any], categories: Mapping[str, tuple[str, ...]]) -> str:
+    if "category_id" not in annotation:
+        raise DataError("it has no category_id, which says its class")
+    said = annotation["category_id"]
+    names = categories.get(_key(said))
+    if names is None:
+        raise DataError(f"category {said!r} is not among the categories")
+    if not names:
+        raise DataError(f"category {said!r} has no name")
+    if len(names) > 1:
+        raise DataError(f"category {said!r} has the names {named(names)}; one is wanted")
+    return names[0]
+
+
+def _outline(segmentation: Any, size: tuple[int, int]) -> Segmentation | None:
+    """An object's outline or run lengths, looked at but not drawn; None where it has none."""
+    if not segmentation:
+        return None
+    if isinstance(segmentation, list) and all(isinstance(n, (int, float)) for n in segmentation):
+        segmentation = [segmentation]  # one polygon, without the list of its parts
+    look_at(segmentation, size)
+    outline: Segmentation = segmentation
+    return outline
+
+
+def _corners(
+    bbox: Any, outline: Segmentation | None, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1: of the box that is said, or else around the outline."""
+    if bbox is None or bbox == []:
+        if outline is None:
+            raise DataError("it has neither a bbox nor a segmentation")
+        return extent(outline, size)
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        raise DataError(f"its bbox is {bbox!r}; [x, y, width, height] is wanted")
+    try:
+        x, y, width, height = (float(each) for each in bbox)
+    except (TypeError, ValueError):
+        raise DataError(f"its bbox {bbox} does not consist of numbers") from None
+    return x, y, x + width, y + height
 
 
 def _places(
@@ -208,18 +357,19 @@ def _places(
     said = info.get(PLACES) if isinstance(info, dict) else None
     named = path.stem.split("_", 1)[-1]
     above = path.parent.parent
+    stated = [path.parent / str(place) for place in (said if isinstance(said, list) else ())]
     places = [
-        *(path.parent / str(place) for place in (said if isinstance(said, list) else ())),
+        *stated,
         *(base / middle for base in (above, path.parent) for middle in (f"images/{named}", named)),
         *(base / name for base in (above, path.parent) for name in ("images", "data")),
         path.parent,
         above,
     ]
-    names = [p["file_name"] for p in pictures if isinstance(p, dict) and "file_name" in p]
+    names = [name.replace("\\", "/") for one in pictures for name in _file_names(one)]
     for place in places:
-        if any(shelf.has(place / str(name)) for name in names):
+        if any(shelf.has(place / name) for name in names):
             return [place]
-    return places
+    return stated or places
 
 
 FORMAT = Format(

@@ -15,14 +15,15 @@ import csv
 import functools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from seewhy.dataset.files import Shelf, find_file, picture_size
+from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.frames import Frames
 from seewhy.dataset.labelled import LabelledFolder
 from seewhy.dataset.records import Dataset, IndexMasks, Problem, Record, gather, named
 from seewhy.errors import DataError
@@ -70,15 +71,16 @@ def read(path: Path, *, shelf: Shelf, images: Path | None = None) -> Dataset:
             raise DataError(f"'{path}' has no folder of pictures beside its masks; give images.")
         places, pairs = [folder], _pairs(folder, masks, shelf)
     classes = _classes(path, masks, shelf)
+    frames = Frames()
     drafts = [
-        (name, functools.partial(_record, name, places, mask, classes, shelf))
+        (name, functools.partial(_record, name, places, mask, classes, shelf, frames))
         for name, mask in pairs.items()
         if mask is not None
     ]
     problems = [
         Problem(name, f"has no mask in '{masks}'") for name, mask in pairs.items() if mask is None
     ]
-    return gather(path.name, "masks", drafts, problems=problems)
+    return frames.gathered(lambda: gather(path.name, "masks", drafts, problems=problems))
 
 
 def write(folder: Path, labelled: LabelledFolder) -> None:
@@ -132,10 +134,10 @@ def _picture_folder(path: Path, shelf: Shelf) -> Path | None:
 def _pairs(folder: Path, masks: Path, shelf: Shelf) -> dict[str, Path | None]:
     """The pictures of a folder with all below it, each with its mask if it has one."""
     by_stem: dict[str, Path] = {}
-    for name, mask in _below(masks, shelf):
+    for name, mask in shelf.pictures_below(masks):
         by_stem.setdefault(str(Path(name).with_suffix("")), mask)
     found: dict[str, Path | None] = {}
-    for name, picture in _below(folder, shelf):
+    for name, picture in shelf.pictures_below(folder):
         stem = str(Path(name).with_suffix(""))
         if folder == masks:
             if not stem.endswith(_BESIDE):
@@ -144,15 +146,6 @@ def _pairs(folder: Path, masks: Path, shelf: Shelf) -> dict[str, Path | None]:
             ways = (name, stem, stem + _BESIDE)
             found[name] = next((by_stem[way] for way in ways if way in by_stem), None)
     return found
-
-
-def _below(folder: Path, shelf: Shelf) -> Iterator[tuple[str, Path]]:
-    """The pictures of a folder and of those below it, with their paths from it on."""
-    for name in shelf.pictures(folder):
-        yield name, folder / name
-    for inner in shelf.folders(folder):
-        for name, path in _below(folder / inner, shelf):
-            yield f"{inner}/{name}", path
 
 
 def _listed(path: Path, shelf: Shelf) -> tuple[list[Path], dict[str, Path | None]]:
@@ -167,7 +160,7 @@ def _listed(path: Path, shelf: Shelf) -> tuple[list[Path], dict[str, Path | None
             "folders, and masks, {picture: mask}, are wanted."
         ) from error
     there = [place for place in places if any(shelf.has(place / name) for name in pairs)]
-    return there[:1] or [*places, path / "images", path], dict(pairs)
+    return there[:1] or places, dict(pairs)
 
 
 def _named_in(path: Path, masks: Path, shelf: Shelf) -> Path | None:
@@ -200,16 +193,23 @@ def _classes(path: Path, masks: Path, shelf: Shelf) -> dict[int, str]:
 
 
 def _record(
-    name: str, places: Sequence[Path], mask: Path, classes: Mapping[int, str], shelf: Shelf
+    name: str,
+    places: Sequence[Path],
+    mask: Path,
+    classes: Mapping[int, str],
+    shelf: Shelf,
+    frames: Frames,
 ) -> Record:
     image = find_file(name, places, shelf)
     masks = IndexMasks(shelf.needs(mask), {}, () if _VOID in classes else (_VOID,))
-    values, size = masks.found(), masks.size()
-    if size != (wanted := picture_size(image)):
+    size = masks.size()
+    frame = frames.of(image, size)
+    if size != frame.size:
         raise DataError(
             f"the mask '{mask}' is {size[1]} × {size[0]} pixels, its picture "
-            f"{wanted[1]} × {wanted[0]}"
+            f"{frame.size[1]} × {frame.size[0]}"
         )
+    values = masks.found()
     strange = sorted(set(values) - set(classes) - set(masks.void) - {0})
     if strange:
         raise DataError(
@@ -221,7 +221,8 @@ def _record(
         for value, called in classes.items()
         if value in values and called.casefold() != _BACKGROUND
     }
-    return Record(name, image, tuple(shown), masks=IndexMasks(mask, shown, masks.void))
+    drawn = frame.masks(IndexMasks(mask, shown, masks.void))
+    return Record(name, image, tuple(shown), masks=drawn)
 
 
 def _mask_names(names: Sequence[str]) -> list[str]:

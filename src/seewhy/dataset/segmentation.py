@@ -33,7 +33,7 @@ class Segmentations:
         mask = np.zeros(self.size, bool)
         for segmentation in self.by_label[label]:
             mask |= decode(segmentation, self.size)
-        return mask
+        return mask if mask.any() else None  # outlines too small to hold the centre of a pixel
 
     def ignored(self) -> None:
         """COCO has no pixels that count for no class."""
@@ -140,14 +140,49 @@ def _numbers(text: str | bytes) -> list[int]:
     return numbers
 
 
-def look_at(segmentation: Any) -> None:
+def look_at(segmentation: Any, size: tuple[int, int]) -> None:
     """Refuses what can be seen to be wrong without drawing it.
 
+    Args:
+        segmentation: what is said to be one.
+        size: (height, width) of the picture.
+
     Raises:
-        DataError: it is neither run lengths nor polygons of at least three corners.
+        DataError: it is neither run lengths of the picture's size nor polygons of at least three
+            corners.
     """
     if isinstance(segmentation, Mapping):
         if "counts" not in segmentation:
             raise DataError("a segmentation without counts")
-    elif any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
+        stated = segmentation.get("size", list(size))
+        if not isinstance(stated, list) or stated != list(size):
+            raise DataError(f"run lengths of size {stated} came for {list(size)}")
+        return
+    if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
+        raise DataError(
+            f"a segmentation is a {type(segmentation).__name__}; polygons or run lengths are wanted"
+        )
+    if any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
         raise DataError("a polygon with fewer than 3 corners")
+
+
+def extent(segmentation: Segmentation, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1 around an object: of its polygons' corners, or of its pixels.
+
+    Raises:
+        DataError: as `decode`, or there is no pixel in it.
+    """
+    if not isinstance(segmentation, Mapping):
+        corners = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
+        points = np.concatenate(corners)
+        (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+        return float(x0), float(y0), float(x1), float(y1)
+    rows, columns = np.nonzero(decode_runs(segmentation, size))
+    if not len(rows):
+        raise DataError("run lengths without a pixel inside")
+    return (
+        float(columns.min()),
+        float(rows.min()),
+        float(columns.max() + 1),
+        float(rows.max() + 1),
+    )

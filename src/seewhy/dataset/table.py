@@ -6,7 +6,7 @@ It is a list of entries, or has one under `images`. An entry has
 - a label: `label`, `labels`, `class`, `wnid`, `name` or `what`, the first of these that is there,
   text, number or a list of them; and `boxes` (or `boxes_hand`), `[[x0, y0, x1, y1], ...]`, of that
   label. Or `objects`: `{label: [[x0, y0, x1, y1], ...]}`;
-- where known, `size`: `[width, height]`, which spares opening the picture; `mask`: a picture file
+- where known, `size`: `[width, height]` of the picture that was annotated; `mask`: a picture file
   beside the table or in `masks`; `mask_values`: `{label: value}` or `{label: [value, ...]}`;
   `imagenet_ids`: a list of the label's ImageNet classes, 0 to 999.
 
@@ -24,15 +24,15 @@ from typing import Any
 
 from seewhy.dataset.classes import class_numbers
 from seewhy.dataset.coco import is_coco
-from seewhy.dataset.files import Shelf, find_file, picture_size
+from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.frames import Frames
 from seewhy.dataset.records import (
-    Box,
     Dataset,
     IndexMasks,
     Record,
-    box_in,
     gather,
+    printable,
 )
 from seewhy.errors import DataError
 
@@ -71,16 +71,22 @@ def read(
             "wanted, or such a list under 'images'."
         )
     drafts = []
-    said = about.get("imagenet_ids")
-    ids = {str(label): class_numbers(of) for label, of in (said or {}).items()}
+    said = about.get("imagenet_ids") or {}
+    if not isinstance(said, dict):
+        raise DataError(f"'{path}' has imagenet_ids {said!r}; {{label: classes}} is wanted.")
+    ids = {str(label): class_numbers(of) for label, of in said.items()}
+    frames = Frames()
     for number, entry in enumerate(entries):
         called = f"entry {number}"
         if isinstance(entry, dict):
             called = str(entry.get("file") or entry.get("image") or called)
         drafts.append(
-            (called, functools.partial(_record, entry, about, path.parent, images, label, shelf))
+            (
+                called,
+                functools.partial(_record, entry, about, path.parent, images, label, shelf, frames),
+            )
         )
-    dataset = gather(path.parent.name, "table", drafts, imagenet_ids=ids)
+    dataset = frames.gathered(lambda: gather(path.parent.name, "table", drafts, imagenet_ids=ids))
     return _with_ids(dataset, entries, label)
 
 
@@ -91,6 +97,7 @@ def _record(
     images: Path | None,
     label: str | None,
     shelf: Shelf,
+    frames: Frames,
 ) -> Record:
     if not isinstance(entry, dict):
         raise DataError(f"a {type(entry).__name__} came; file, label and boxes are wanted")
@@ -105,12 +112,13 @@ def _record(
         if given and len(labels) > 1:
             raise DataError("boxes of several labels; they are wanted by label, under 'objects'")
         objects = dict.fromkeys(labels, given)
-    boxes: list[Box] = []
-    if any(objects.values()):
-        size = _stated_size(entry) or picture_size(image)
-        boxes = [box_in(corners, str(of), size) for of, some in objects.items() for corners in some]
     labels = tuple(str(of) for of in objects)
-    return Record(name, image, labels, tuple(boxes), _masks(entry, about, labels, folder, shelf))
+    masks = _masks(entry, about, labels, folder, shelf)
+    if masks is None and not any(objects.values()):
+        return Record(name, image, labels)
+    frame = frames.of(image, _stated_size(entry))
+    boxes = [frame.box(corners, str(of)) for of, some in objects.items() for corners in some or ()]
+    return Record(name, image, labels, tuple(boxes), frame.masks(masks))
 
 
 def labels_of(entry: Mapping[str, Any], field: str | None) -> tuple[str, ...]:
@@ -169,7 +177,8 @@ def _with_ids(dataset: Dataset, entries: Sequence[Any], label: str | None) -> Da
     ids = dict(dataset.imagenet_ids)
     kept = {record.id for record in dataset.records}
     for entry in entries:
-        if not isinstance(entry, dict) or (entry.get("file") or entry.get("image")) not in kept:
+        name = entry.get("file") or entry.get("image") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or printable(name) not in kept:
             continue
         if entry.get("imagenet_ids") and "objects" not in entry:
             (only,) = labels_of(entry, label)[:1]

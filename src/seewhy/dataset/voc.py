@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from seewhy.dataset.files import Shelf, picture_size
+from seewhy.dataset.files import Shelf
 from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.frames import Frame, Frames
 from seewhy.dataset.labelled import LabelledFolder, LabelledPicture
 from seewhy.dataset.links import distinct_stems, link_upright
 from seewhy.dataset.records import (
@@ -29,7 +30,6 @@ from seewhy.dataset.records import (
     IndexMasks,
     Problem,
     Record,
-    box_in,
     gather,
     in_reading_order,
 )
@@ -72,7 +72,7 @@ def read(
 ) -> Dataset:
     """One record an XML file, called as the file without its ending.
 
-    The size of a picture is taken from the XML; only where it is not there is the picture opened.
+    Of the pictures with objects the first bytes are read: their size must be the XML's.
 
     Args:
         path: the folder above `Annotations`, or one with XML and pictures.
@@ -102,16 +102,17 @@ def read(
         ]
     else:
         stems = _split(path, split)
+    frames = Frames()
     drafts = [
         (
             stem,
             functools.partial(
-                _record, path, there.get(stem, folder / f"{stem}.xml"), pictures, shelf
+                _record, path, there.get(stem, folder / f"{stem}.xml"), pictures, shelf, frames
             ),
         )
         for stem in stems
     ]
-    return gather(path.name, "voc", drafts, problems=problems)
+    return frames.gathered(lambda: gather(path.name, "voc", drafts, problems=problems))
 
 
 def write(folder: Path, labelled: LabelledFolder) -> None:
@@ -201,43 +202,47 @@ def _split(path: Path, split: str) -> list[str]:
     )
 
 
-def _record(path: Path, file: Path, pictures: Path, shelf: Shelf) -> Record:
+def _record(path: Path, file: Path, pictures: Path, shelf: Shelf, frames: Frames) -> Record:
     root = _tree(shelf.needs(file))
     stem = file.stem
     image = _picture(root, pictures, stem, shelf)
-    size = _size(root) or picture_size(image)
-    boxes = [
-        _box(thing, number, size) for number, thing in enumerate(root.findall("object"), start=1)
-    ]
+    objects = root.findall("object")
+    if not objects:
+        return Record(stem, image, ())
+    frame = frames.of(image, _size(root))
+    boxes = [_box(thing, number, frame) for number, thing in enumerate(objects, start=1)]
     labels = tuple(dict.fromkeys(box.label for box in boxes))
-    return Record(stem, image, labels, tuple(boxes), _masks(path, stem, boxes, shelf))
+    masks = frame.masks(_masks(path, stem, boxes, shelf))
+    return Record(stem, image, labels, tuple(boxes), masks)
 
 
-def _box(thing: ElementTree.Element, number: int, size: tuple[int, int]) -> Box:
-    """The box of the object with this number, from 1, in a picture of `size`."""
+def _box(thing: ElementTree.Element, number: int, frame: Frame) -> Box:
+    """The box of the object with this number, from 1."""
     label = (thing.findtext("name") or "").strip()
     if not label:
         raise DataError(f"object {number} has no name")
     bounds = thing.find("bndbox")
     if bounds is None:
-        raise DataError(f"object {number}, '{label}', has no bndbox")
+        others = [each.tag for each in thing if each.tag in ("polygon", "robndbox")]
+        has = f" but a {others[0]}, which is not read: draw upright boxes" if others else ""
+        raise DataError(f"object {number}, '{label}', has no bndbox{has}")
     corners = [bounds.findtext(side) for side in ("xmin", "ymin", "xmax", "ymax")]
     try:
         left, top, right, bottom = (float(corner or "") for corner in corners)
     except ValueError:
         raise DataError(f"the box {corners} of '{label}' does not consist of numbers") from None
     difficult = (thing.findtext("difficult") or "0").strip() == "1"
-    return box_in((left - 1, top - 1, right, bottom), label, size, difficult=difficult)
+    return frame.box((left - 1, top - 1, right, bottom), label, difficult=difficult)
 
 
 def _picture(root: ElementTree.Element, pictures: Path, stem: str, shelf: Shelf) -> Path:
-    said = Path((root.findtext("filename") or "").strip()).name
+    said = (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
     if said and shelf.has(pictures / said):
         return pictures / said
     # What is written under `filename` is often wrong in data sets made with labelling programs.
     for name in shelf.pictures_called(pictures, stem):
         return pictures / name
-    raise DataError(f"there is no file '{pictures / (said or stem + '.jpg')}'")
+    raise DataError(f"there is no file '{said or stem}' in '{pictures}'")
 
 
 def _size(root: ElementTree.Element) -> tuple[int, int] | None:

@@ -274,11 +274,8 @@ def _pictures(source: Path, root: Path, shelf: Shelf) -> Iterator[tuple[Path, st
             name = line.replace("\\", "/").removeprefix("./")
             yield find_file(name, [source.parent, root, Path()], shelf), name
         return
-    for name in shelf.pictures(source):
-        yield source / name, name
-    for folder in shelf.folders(source):
-        for picture, name in _pictures(source / folder, root, shelf):
-            yield picture, f"{folder}/{name}"
+    for name, picture in shelf.pictures_below(source):
+        yield picture, name
 
 
 def _text_of(picture: Path, shelf: Shelf) -> Path | None:
