@@ -82,8 +82,8 @@ MAY_IMPORT = {
         "saving", "errors",
     },
     # Data sets.
-    "dataset": {"targets", "boxes", "files", "one_line", "errors"},
-    "labels": {"boxes", "images"},
+    "dataset": {"targets", "boxes", "files", "images", "one_line", "errors"},
+    "labels": {"boxes", "dataset"},
     "evaluation": {
         "explainer", "request", "attribution", "metrics", "dataset", "models", "methods",
         "targets", "layers", "images", "boxes", "files", "one_line", "precision", "render",

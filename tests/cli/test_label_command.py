@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from tiny_networks import TINY
 
-from seewhy.cli.label import Format, spread
-from seewhy.labels import FORMATS
+from seewhy.cli.label import complete_formats, spread
+from seewhy.dataset import read_dataset
+from seewhy.dataset.formats import WRITTEN
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_boxes_lie_on_the_spots(seewhy, spots, labels):
     assert protocol["failed"] == []
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", WRITTEN)
 def test_every_format_is_written(seewhy, spots, format_):
     result = seewhy("label", spots, *TINY, "--format", format_, "--out", "new/set", "--preview", 0)
     assert result.exit_code == 0, result.output
@@ -64,10 +65,20 @@ def test_every_format_is_written(seewhy, spots, format_):
         "masks": "masks/red/a.png",
     }
     assert Path("new/set", expected[format_]).is_file()
+    read = read_dataset("new/set")  # alone: coco and masks say where the pictures are
+    assert (read.kind, len(read), read.problems) == (format_, 2, ())
+    assert read.labels == ("class 0", "class 1")
+    assert {record.image.resolve() for record in read.records} == {
+        (spots / name).resolve() for name in ("red/a.png", "green/b.png")
+    }
 
 
-def test_the_formats_are_those_of_the_package():
-    assert [one.value for one in Format] == list(FORMATS)
+def test_the_formats_are_those_of_the_package(seewhy, spots):
+    assert all(f"{name}: " in seewhy("label", "--help").output for name in WRITTEN)
+    result = seewhy("label", spots, *TINY, "--format", "folder")
+    assert result.exit_code == 2
+    assert "--format 'folder' is not known; choose one of coco, voc, yolo, masks" in result.stderr
+    assert complete_formats("m") == ["masks"]
 
 
 def test_classes_from_folders(seewhy, spots, labels):
@@ -146,7 +157,7 @@ def test_a_failure_while_writing_leaves_nothing(seewhy, spots, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("seewhy.labels.write_labels", full)
+    monkeypatch.setattr("seewhy.dataset.writing.write_labels", full)
     result = seewhy("label", spots, *TINY)
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dataset.drawn import write_json
+from dataset.drawn import picture, write_json
 from seewhy.dataset import Box, read_dataset
-from seewhy.dataset.coco import decode, decode_runs, fill_polygon
+from seewhy.dataset.segmentation import decode, decode_runs, fill_polygon
 from seewhy.errors import DataError
 
 SQUARE = [1, 1, 4, 1, 4, 3, 1, 3]
@@ -27,7 +26,7 @@ def coco(tmp_path: Path) -> Path:
     folder = tmp_path / "images" / "val"
     folder.mkdir(parents=True)
     for name in ("1.jpg", "2.jpg"):
-        (folder / name).touch()
+        picture(folder / name, 6, 5)
     write_json(tmp_path / "annotations" / "captions_val.json", {})
     return write_json(tmp_path / "annotations" / "instances_val.json", content())
 
@@ -60,11 +59,7 @@ def annotation(
     }
 
 
-def test_boxes_and_masks_by_hand(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("a picture was opened")
-
-    monkeypatch.setattr(PIL.Image, "open", refuse)
+def test_boxes_and_masks_by_hand(coco: Path, no_picture_is_decoded: None) -> None:
     dataset = read_dataset(coco.parent.parent)
     assert (dataset.kind, dataset.labels, dataset.problems) == ("coco", ("cat", "dog"), ())
     empty, record = dataset.records  # in the JSON's order
@@ -96,7 +91,7 @@ def test_bad_annotations_are_named_with_their_reason(coco: Path) -> None:
         wrong["images"].append(
             {"id": number, "file_name": f"{number}.jpg", "width": 6, "height": 5}
         )
-        (coco.parent.parent / "images" / "val" / f"{number}.jpg").touch()
+        picture(coco.parent.parent / "images" / "val" / f"{number}.jpg", 6, 5)
     (coco.parent.parent / "images" / "val" / "9.jpg").unlink()
     wrong["annotations"] += [
         annotation(3, 99, [0, 0, 2, 2], [SQUARE]),
@@ -113,15 +108,15 @@ def test_bad_annotations_are_named_with_their_reason(coco: Path) -> None:
     assert [record.id for record in dataset.records] == ["2.jpg", "1.jpg"]
     found = {problem.name: problem.reason for problem in dataset.problems}
     assert found.keys() == {*(f"{n}.jpg" for n in range(3, 10)), "annotation 9", "image 9"}
-    assert found["3.jpg"] == "category 99 is not among the categories"
+    assert found["3.jpg"] == "annotation 3: category 99 is not among the categories"
     assert "has no area" in found["4.jpg"]
     assert "lies outside" in found["5.jpg"]
     assert "fewer than 3 corners" in found["6.jpg"]
-    assert "could not convert" in found["7.jpg"]
+    assert "does not consist of numbers" in found["7.jpg"]
     assert "without counts" in found["8.jpg"]
     assert "there is no file" in found["9.jpg"]
     assert found["annotation 9"] == "belongs to no picture (77)"
-    assert "KeyError('file_name')" in found["image 9"]
+    assert found["image 9"] == "has the file_name None; a file's is wanted"
 
 
 def test_a_label_with_one_object_undrawn_has_no_mask(coco: Path) -> None:
@@ -159,8 +154,13 @@ def test_the_json_is_read_once_and_may_be_told_by_kind(
     with pytest.raises(DataError, match="no record that can be used as table"):
         read_dataset(coco, kind="table")
     write_json(coco.parent / "instances_train.json", content())
-    with pytest.raises(DataError, match=r"2 ways: instances_train\.json, instances_val\.json"):
+    with pytest.raises(
+        DataError, match=r"2 ways: annotations/instances_train\.json.*split='train'"
+    ):
         read_dataset(coco.parent.parent)
+    assert read_dataset(coco.parent.parent, split="val") == read_dataset(coco)
+    with pytest.raises(DataError, match="no split 'test'; it has train, val"):
+        read_dataset(coco.parent.parent, split="test")
 
 
 def test_a_polygon_by_hand() -> None:

@@ -60,8 +60,8 @@ def test_what_is_no_picture_in_a_class_is_named(tmp_path: Path) -> None:
 
 
 def test_the_folder_above_the_right_one_gets_a_hint(tmp_path: Path) -> None:
-    picture(tmp_path / "train" / "cat" / "a.jpg")
-    with pytest.raises(DataError, match="there is one in train"):
+    picture(tmp_path / "pets" / "cat" / "a.jpg")
+    with pytest.raises(DataError, match="there is one in 'pets': give its path"):
         read_dataset(tmp_path)
     with pytest.raises(DataError, match="no pictures in folders by class"):
         read_dataset(tmp_path, kind="folder")
@@ -92,7 +92,7 @@ def voc(tmp_path: Path) -> Path:
 
 
 def test_voc_boxes_count_from_one_and_include_their_last_pixel(
-    voc: Path, no_picture_is_opened: None
+    voc: Path, no_picture_is_decoded: None
 ) -> None:
     dataset = read_dataset(voc)
     assert (dataset.kind, dataset.labels, dataset.problems) == ("voc", ("cat", "dog"), ())
@@ -220,12 +220,10 @@ def test_a_csv_with_a_row_a_box(tmp_path: Path) -> None:
     assert (c.labels, c.boxes) == (("cat",), ())
 
 
-def test_a_csv_that_states_the_sizes_opens_no_picture(
-    tmp_path: Path, no_picture_is_opened: None
-) -> None:
-    (tmp_path / "a.jpg").touch()
+def test_a_csv_that_states_the_sizes(tmp_path: Path) -> None:
+    picture(tmp_path / "a.jpg", 300, 200)
     (tmp_path / "t.csv").write_text(
-        "image,label,x0,y0,x1,y1,width,height\na.jpg,cat,0,0,300,200,300,200\n"
+        "image,label,x0,y0,x1,y1,width,height\na.jpg,cat,0,0,300,200,300,200.0\n"
     )
     assert read_dataset(tmp_path / "t.csv").records[0].boxes == (Box(0, 0, 300, 200, "cat"),)
 
@@ -350,11 +348,14 @@ def test_boxes_are_in_the_upright_picture(tmp_path: Path) -> None:
 def test_the_kind_can_be_told_where_looking_finds_several(tmp_path: Path) -> None:
     for folder in ("JPEGImages", "images", "cat"):
         picture(tmp_path / folder / "a.jpg")
-    assert read_dataset(tmp_path).kind == "folder"
+    with pytest.raises(DataError, match="if its folders are classes, name the kind 'folder'"):
+        read_dataset(tmp_path)
     write_json(tmp_path / "annotations.json", [{"file": "a.jpg", "label": "horse"}])
     assert read_dataset(tmp_path).labels == ("horse",)
     voc_xml(tmp_path, "a", [("dog", (1, 1, 2, 2))])
-    with pytest.raises(DataError, match=r"read in 2 ways: Annotations, annotations\.json;"):
+    with pytest.raises(
+        DataError, match=r"2 ways: Annotations/\*\.xml \(voc\), annotations\.json \("
+    ):
         read_dataset(tmp_path)
     assert read_dataset(tmp_path, kind="voc").labels == ("dog",)
     assert read_dataset(tmp_path, kind="table").labels == ("horse",)
@@ -365,7 +366,9 @@ def test_the_kind_can_be_told_where_looking_finds_several(tmp_path: Path) -> Non
 def test_what_cannot_be_read_says_so_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no"):
         read_dataset(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"kind 'yolo' is not known; choose one of folder"):
+    with pytest.raises(DataError, match=r"kind 'tfrecord' is not known; choose one of coco"):
+        read_dataset(tmp_path, kind="tfrecord")
+    with pytest.raises(DataError, match=r"is not laid out as yolo\. It holds nothing\. Looked for"):
         read_dataset(tmp_path, kind="yolo")
     with pytest.raises(DataError, match="is not laid out as any of"):
         read_dataset(tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,22 +16,21 @@ from seewhy.cli.explain import explained
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import progress, say, say_error, say_warnings, show_table
-from seewhy.errors import ImageError, LayerError, MethodError
+from seewhy.dataset.formats import FORMATS, WRITTEN
+from seewhy.errors import DataError, ImageError, LayerError, MethodError
 from seewhy.files import written_aside
 
 if TYPE_CHECKING:
+    from seewhy.dataset.labelled import LabelledPicture
+    from seewhy.explainer import Explainer
     from seewhy.explanation import Explanation
-    from seewhy.labels import LabelledPicture
+    from seewhy.models.load import LoadedModel
     from seewhy.render.sheet import Sample
 
 
-class Format(str, Enum):
-    """What reads the labels."""
-
-    COCO = "coco"
-    VOC = "voc"
-    YOLO = "yolo"
-    MASKS = "masks"
+def complete_formats(incomplete: str) -> list[str]:
+    """The formats that begin so."""
+    return [name for name in WRITTEN if name.startswith(incomplete)]
 
 
 def label(
@@ -42,15 +41,15 @@ def label(
         ),
     ],
     format_: Annotated[
-        Format,
+        str,
         typer.Option(
             "--format",
             "-f",
             metavar="KIND",
-            help="coco: JSON with boxes and masks. voc: XML with boxes. yolo: text with boxes. "
-            "masks: PNGs whose values are classes.",
+            help=" ".join(f"{name}: {FORMATS[name]}." for name in WRITTEN),
+            autocompletion=complete_formats,
         ),
-    ] = Format.COCO,
+    ] = "coco",
     model: options.Model = "demo",
     target: options.Targets = None,
     class_from_folder: Annotated[
@@ -111,19 +110,9 @@ def label(
     if len(methods) > 1:
         raise MethodError(f"{len(methods)} methods were given; labels are made by one.")
     method_options = parsing.method_options(settings, methods)
-    if not 0 <= threshold < 1:
-        raise MethodError(
-            f"--threshold {threshold} was given; a share from 0 to below 1 is wanted, such as 0.15."
-        )
-    if class_from_folder and target:
-        raise MethodError("--class-from-folder and --target were given; choose one of them.")
-    if not folder.is_dir():
-        raise ImageError(f"there is no folder '{folder}'; a folder of pictures is wanted.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ImageError(
-            f"--out '{out}' is there already and not an empty folder; labels of two runs are not "
-            "mixed: take another or delete it."
-        )
+    if format_ not in WRITTEN:
+        raise DataError(f"--format '{format_}' is not known; choose one of {', '.join(WRITTEN)}.")
+    _check(threshold, class_from_folder and bool(target), folder, out)
     pictures, misses = find_pictures([str(folder)], leave_out=out)
     for miss in misses:
         say_error(miss)
@@ -131,17 +120,12 @@ def label(
         raise typer.Exit(1)
 
     loaded = loading.load(model)
+    _check_layer(loaded, layer)
 
     from seewhy.explainer import Explainer
-    from seewhy.labels import find_objects, write_labels
-    from seewhy.layers import find_layers
     from seewhy.targets import parse_target
     from seewhy.version import __version__
 
-    if layer is not None and len(found_layers := find_layers(loaded.module, [layer])) > 1:
-        raise LayerError(
-            f"--layer '{layer}' names {len(found_layers)} layers; labels are made from one."
-        )
     targets: Any = parsing.several(target)
     if class_from_folder:
         targets = [f"class:{Path(picture).resolve().parent.name}" for picture in pictures]
@@ -150,41 +134,9 @@ def label(
     explainer = Explainer(
         loaded, method=methods, layer=layer, output=output, batch_size=batch_size, **method_options
     )
-    failed: dict[str, str] = {}
-
-    def fail(picture: str, reason: str) -> None:
-        failed[picture] = reason
-        say_error(reason if picture in reason else f"{picture}: {reason}")
-
-    shown = spread(pictures, preview)
-    found: list[LabelledPicture] = []
-    samples: list[Sample] = []
-    warned: list[tuple[str, Sequence[str]]] = []
-    layer_name = ""
-    with progress("labelling", len(pictures)) as advance:
-        stream = explained(explainer, pictures, targets, fail, advance)
-        for picture, group in groupby(stream, key=lambda pair: pair[0]):
-            explanations = [explanation for _, explanation in group]
-            layer_name = explanations[0].layer
-            objects = tuple(
-                one
-                for explanation in explanations
-                for one in find_objects(
-                    explanation.heatmap, explanation.label, explanation.probability,
-                    threshold=threshold, all_components=all_components,
-                )
-            )  # fmt: skip
-            labelled = _labelled(picture, folder, explanations[0], objects)
-            found.append(labelled)
-            if picture in shown:
-                samples.append(
-                    _sample(labelled, explanations[0], with_boxes=format_ is not Format.MASKS)
-                )
-            warned += [
-                (f"{labelled.name}, {explanation.label}", explanation.warnings)
-                for explanation in explanations
-            ]
-    if not found:
+    run = _Run(folder, threshold, all_components, format_, spread(pictures, preview))
+    run.label(explainer, pictures, targets)
+    if not run.found:
         say_error(f"none of {len(pictures)} pictures could be labelled; nothing was written")
         raise typer.Exit(1)
 
@@ -193,30 +145,123 @@ def label(
         "model": explainer.name,
         "method": methods[0],
         "options": method_options,
-        "layer": layer_name,
+        "layer": run.layer,
         "target": "the picture's folder" if class_from_folder else target or "predicted",
         "threshold": threshold,
         "threshold_of": "the maximum of the map on the picture",
         "components": "all" if all_components else "the largest",
         "connectivity": 8,
-        "pictures": len(found),
-        "failed": sorted(failed),
+        "pictures": len(run.found),
+        "failed": sorted(run.failed),
     }
-    sheet = _sheet(samples, protocol)
-    try:
-        if out.exists():
-            out.rmdir()
-        with written_aside(out) as aside:
-            aside.mkdir()
-            write_labels(aside, found, format_.value, protocol, preview=sheet)
-    except OSError as error:
-        say_error(f"'{out}' cannot be written ({error.strerror or error})")
-        raise typer.Exit(1) from None
-    _show(found, out, format_)
-    say_warnings(warned)
-    if failed:
-        say_error(f"{len(failed)} of {len(pictures)} pictures could not be labelled")
+    run.write(out, protocol)
+    _show(run.found, out, format_)
+    say_warnings(run.warned)
+    if run.failed:
+        say_error(f"{len(run.failed)} of {len(pictures)} pictures could not be labelled")
         raise typer.Exit(1)
+
+
+@dataclass
+class _Run:
+    """The pictures of a folder, labelled one after the other.
+
+    Attributes:
+        folder: it, which the pictures' names are relative to.
+        threshold, all_components: as `seewhy.labels.find_objects` takes them.
+        format_: of the data set.
+        shown: the pictures on the preview sheet.
+        found: what was found in each picture that could be explained.
+        failed: the reason for each that could not.
+        warned: for each picture and class what its explanation warns of.
+        layer: the one that the maps are made at.
+    """
+
+    folder: Path
+    threshold: float
+    all_components: bool
+    format_: str
+    shown: frozenset[str]
+    found: list[LabelledPicture] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    warned: list[tuple[str, Sequence[str]]] = field(default_factory=list)
+    layer: str = ""
+    _samples: list[Sample] = field(default_factory=list)
+
+    def label(self, explainer: Explainer, pictures: Sequence[str], targets: Any) -> None:
+        """Explain each picture and find the objects in its maps."""
+        with progress("labelling", len(pictures)) as advance:
+            stream = explained(explainer, pictures, targets, self._fail, advance)
+            for picture, group in groupby(stream, key=lambda pair: pair[0]):
+                self._add(picture, [explanation for _, explanation in group])
+
+    def write(self, out: Path, protocol: dict[str, Any]) -> None:
+        """Write the data set, whole or not at all."""
+        from seewhy.dataset.writing import write_labels
+
+        preview = _sheet(self._samples, protocol)
+        try:
+            if out.exists():
+                out.rmdir()
+            with written_aside(out) as aside:
+                aside.mkdir()
+                write_labels(
+                    aside, self.found, self.format_, protocol,
+                    photos=self.folder, out=out, preview=preview,
+                )  # fmt: skip
+        except OSError as error:
+            say_error(f"'{out}' cannot be written ({error.strerror or error})")
+            raise typer.Exit(1) from None
+
+    def _fail(self, picture: str, reason: str) -> None:
+        self.failed[picture] = reason
+        say_error(reason if picture in reason else f"{picture}: {reason}")
+
+    def _add(self, picture: str, explanations: Sequence[Explanation]) -> None:
+        from seewhy.labels import find_objects
+
+        self.layer = explanations[0].layer
+        objects = tuple(
+            one
+            for explanation in explanations
+            for one in find_objects(
+                explanation.heatmap, explanation.label, explanation.probability,
+                threshold=self.threshold, all_components=self.all_components,
+            )
+        )  # fmt: skip
+        labelled = _labelled(picture, self.folder, explanations[0], objects)
+        self.found.append(labelled)
+        if picture in self.shown:
+            with_boxes = self.format_ != "masks"
+            self._samples.append(_sample(labelled, explanations[0], with_boxes=with_boxes))
+        self.warned += [
+            (f"{labelled.name}, {explanation.label}", explanation.warnings)
+            for explanation in explanations
+        ]
+
+
+def _check(threshold: float, two_classes: bool, folder: Path, out: Path) -> None:
+    """What can be seen to be wrong before anything is loaded."""
+    if not 0 <= threshold < 1:
+        raise MethodError(
+            f"--threshold {threshold} was given; a share from 0 to below 1 is wanted, such as 0.15."
+        )
+    if two_classes:
+        raise MethodError("--class-from-folder and --target were given; choose one of them.")
+    if not folder.is_dir():
+        raise ImageError(f"there is no folder '{folder}'; a folder of pictures is wanted.")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ImageError(
+            f"--out '{out}' is there already and not an empty folder; labels of two runs are not "
+            "mixed: take another or delete it."
+        )
+
+
+def _check_layer(loaded: LoadedModel, layer: str | None) -> None:
+    from seewhy.layers import find_layers
+
+    if layer is not None and len(found := find_layers(loaded.module, [layer])) > 1:
+        raise LayerError(f"--layer '{layer}' names {len(found)} layers; labels are made from one.")
 
 
 def spread(pictures: Sequence[str], count: int) -> frozenset[str]:
@@ -228,7 +273,8 @@ def spread(pictures: Sequence[str], count: int) -> frozenset[str]:
 def _labelled(
     picture: str, folder: Path, explanation: Explanation, objects: Any
 ) -> LabelledPicture:
-    from seewhy.labels import LabelledPicture, relative_name
+    from seewhy.dataset.labelled import LabelledPicture
+    from seewhy.dataset.writing import relative_name
 
     height, width = explanation.picture.shape[:2]
     return LabelledPicture(Path(picture), relative_name(picture, folder), (height, width), objects)
@@ -237,12 +283,11 @@ def _labelled(
 def _sample(labelled: LabelledPicture, explanation: Explanation, *, with_boxes: bool) -> Sample:
     import numpy as np
 
-    from seewhy.labels import mask_of
     from seewhy.render.sheet import sample
 
     inside = np.zeros(labelled.size, bool)
     for one in labelled.objects:
-        inside |= mask_of(one.runs, labelled.size)
+        inside |= one.mask(labelled.size)
     boxes = [one.box.as_tuple() for one in labelled.objects] if with_boxes else []
     names = ", ".join(dict.fromkeys(one.label for one in labelled.objects))
     return sample(
@@ -274,11 +319,12 @@ def _sheet(samples: Sequence[Sample], protocol: dict[str, Any]) -> Any:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def _show(found: Sequence[LabelledPicture], out: Path, format_: Format) -> None:
-    from seewhy.labels import classes_of, is_turned
+def _show(found: Sequence[LabelledPicture], out: Path, format_: str) -> None:
+    from seewhy.dataset.labelled import LabelledFolder
+    from seewhy.dataset.links import is_turned
 
     rows = []
-    for name in classes_of(found):
+    for name in LabelledFolder(tuple(found)).classes:
         objects = [[one for one in picture.objects if one.label == name] for picture in found]
         rows.append((name, sum(map(bool, objects)), sum(map(len, objects))))
     show_table(["class", "pictures", "objects"], rows, right=("pictures", "objects"))
@@ -287,7 +333,7 @@ def _show(found: Sequence[LabelledPicture], out: Path, format_: Format) -> None:
     if empty:
         say(f"{empty} of {len(found)} pictures have no object: nothing in them speaks for a class")
     turned = sum(is_turned(one.path) for one in found)
-    if turned and format_ in (Format.COCO, Format.MASKS):
+    if turned and format_ in ("coco", "masks"):
         say(
             f"{turned} pictures are stored turned (EXIF orientation); the labels hold for the "
             "upright pictures: turn them when you read them (PIL.ImageOps.exif_transpose)"

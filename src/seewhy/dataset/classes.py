@@ -11,7 +11,6 @@ from typing import Any
 from seewhy.dataset.files import read_json
 from seewhy.dataset.records import named
 from seewhy.errors import DataError
-from seewhy.targets.class_names import exact_matches, nearest_classes, short_label
 
 IMAGENET_CLASSES = 1000
 _SYNSET = re.compile(r"n\d{8}")
@@ -202,6 +201,8 @@ def _class_of(
         return _within(int(said), count)
     if not labels:
         raise DataError("cannot be looked up: the model has no names")
+    from seewhy.targets.class_names import exact_matches, nearest_classes, short_label  # torch
+
     matches = exact_matches(said, labels)
     # A class's first name is what lists of classes call it: ImageNet's crayfish is 124, though the
     # spiny lobster (123) is called so too.

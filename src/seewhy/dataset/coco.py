@@ -1,239 +1,382 @@
-"""COCO's JSON of instances: boxes, and masks as polygons or run lengths."""
+"""COCO's JSON of instances: boxes, and masks as polygons or run lengths.
+
+It lies in `annotations` (COCO, CVAT), beside the pictures as `_annotations.coco.json` (Roboflow),
+or above them as `labels.json` (FiftyOne), `result.json` (Label Studio) or whatever it is called.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from seewhy.dataset.files import Shelf, read_json
-from seewhy.dataset.records import Box, Dataset, Problem, Record, box_in, gather
+from seewhy.dataset.files import Shelf, find_file
+from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.frames import Frames
+from seewhy.dataset.labelled import LabelledFolder
+from seewhy.dataset.records import Box, Dataset, Problem, Record, gather, named
+from seewhy.dataset.segmentation import Segmentation, Segmentations, extent, look_at
+from seewhy.dataset.splits import is_split
 from seewhy.errors import DataError
 
-Segmentation = Sequence[Sequence[float]] | Mapping[str, Any]
-"""Polygons `[[x, y, x, y, ...], ...]`, or run lengths `{"size": [h, w], "counts": ...}`."""
+PLACES = "pictures_in"
+"""Where `info` says what folder the file names are relative to: several paths, the first that is
+there. The pictures of labels stay where they were."""
+_FILE, _ROBOFLOW = "annotations.json", "_annotations.coco.json"
+# Beside the instances COCO has these, which say other things.
+_NO_INSTANCES = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")
+_MOST_LOOKED_INTO = 8  # JSON files in a folder, beyond which each is about one picture
 
 
-@dataclass(frozen=True)
-class Segmentations:
-    """Masks of a picture's objects as the JSON has them.
-
-    Attributes:
-        size: (height, width) of the picture.
-        by_label: each label's objects.
-    """
-
-    size: tuple[int, int]
-    by_label: Mapping[str, tuple[Segmentation, ...]]
-
-    def of(self, label: str) -> np.ndarray | None:
-        """See `seewhy.dataset.records.Masks`."""
-        if label not in self.by_label:
-            return None
-        mask = np.zeros(self.size, bool)
-        for segmentation in self.by_label[label]:
-            mask |= decode(segmentation, self.size)
-        return mask
-
-    def ignored(self) -> None:
-        """COCO has no pixels that count for no class."""
+def detect(path: Path, shelf: Shelf) -> list[Found]:
+    """A JSON file that holds instances, or the folder above one."""
+    if path.is_file():
+        is_json = path.suffix.lower() == ".json"
+        return [Found(path, path.name)] if is_json and is_coco(shelf.json(path)) else []
+    found = []
+    for file in _files(path, shelf):
+        part = file.stem.removeprefix("instances_")
+        parts = (part,) if part != file.stem or is_split(part) else ()
+        found.append(Found(file, str(file.relative_to(path)), parts))
+    if len(found) > 1 and all(one.parts for one in found):
+        return found  # which one is meant is asked before hundreds of megabytes are read
+    return [one for one in found if _holds_coco(one.path, shelf)]
 
 
-def read_coco(path: Path, *, images: Path | None = None, content: Any = None) -> Dataset:
-    """One record a picture in the JSON, called by its `file_name`; no picture is opened.
+def is_coco(content: Any) -> bool:
+    """Whether a JSON is COCO's, be it of another kind than instances: `read` says which."""
+    if isinstance(content, list):
+        return bool(content) and isinstance(content[0], dict) and "image_id" in content[0]
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        return False
+    first = next(iter(content["images"]), None)
+    return "annotations" in content or (
+        isinstance(first, dict) and bool({"file_name", "coco_url"} & set(first))
+    )
+
+
+def read(path: Path, *, shelf: Shelf, images: Path | None = None) -> Dataset:
+    """One record a picture in the JSON, called by its `file_name`.
+
+    Of pictures with annotations the first bytes are read: their size must be the JSON's.
 
     A picture without annotations stays, with no label. A crowd (`iscrowd`) is part of its label's
     mask, and its box is marked difficult. A label has a mask where each of its objects has one.
 
     Args:
         path: the JSON.
-        images: where the pictures are; otherwise `images/val2017`, `val2017`, `images` and the like
-            are looked for around the JSON (`val2017` after `instances_val2017.json`).
-        content: what the JSON holds, if it was read already.
+        shelf: the files around it.
+        images: where the pictures are; otherwise what the JSON itself says of it, `images/val2017`,
+            `val2017`, `images`, `data` and the like are looked for around the JSON (`val2017` after
+            `instances_val2017.json`).
 
     Raises:
         DataError: the JSON cannot be read, or there is no record at all.
     """
-    content = read_json(path) if content is None else content
-    try:
-        categories = {each["id"]: str(each["name"]) for each in content["categories"]}
-        pictures, annotations = list(content["images"]), list(content["annotations"])
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"'{path}' is not COCO's JSON of instances ({error!r}): images, annotations and "
-            "categories, each a list, are wanted."
-        ) from error
-    of_picture = defaultdict(list)
-    problems = []
-    known = {each.get("id") for each in pictures if isinstance(each, dict)}
-    for number, annotation in enumerate(annotations):
-        picture = annotation.get("image_id") if isinstance(annotation, dict) else None
-        if picture is None or picture not in known:
-            problems.append(Problem(f"annotation {number}", f"belongs to no picture ({picture!r})"))
-        else:
-            of_picture[picture].append(annotation)
-    shelf = Shelf()
-    folder = images or _pictures_of(path, pictures, shelf)
+    content = shelf.json(path)
+    _check_kind(path, content)
+    pictures: list[Any] = content["images"]
+    of_picture, problems = _by_picture(content["annotations"], pictures)
+    places = [images] if images else _places(path, content, pictures, shelf)
+    frames = Frames()
+    known = _Known(_categories(path, content), of_picture, places, shelf, frames)
     drafts = [
-        (
-            str(picture.get("file_name", f"image {number}"))
-            if isinstance(picture, dict)
-            else f"image {number}",
-            functools.partial(_record, picture, of_picture, categories, folder, shelf),
-        )
+        (_name(picture, number), functools.partial(_record, picture, known))
         for number, picture in enumerate(pictures)
     ]
-    return gather(path.stem, "coco", drafts, problems=problems)
+    name = path.parent.name if path.name == _ROBOFLOW else path.stem
+    return frames.gathered(lambda: gather(name, "coco", drafts, problems=problems))
 
 
-def decode(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
-    """One object's mask, (H, W) bool of a picture of `size`.
+def write(folder: Path, labelled: LabelledFolder) -> None:
+    """`annotations.json`: instances with boxes and run-length masks, categories from 1.
+
+    The pictures stay where they are; their names are relative to the labelled folder.
+    """
+    names = labelled.classes
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, one in enumerate(labelled.pictures, start=1):
+        height, width = one.size
+        images.append({"id": number, "file_name": one.name, "height": height, "width": width})
+        for found in one.objects:
+            box = found.box
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": numbers[found.label],
+                    "bbox": [box.x0, box.y0, box.x1 - box.x0, box.y1 - box.y0],
+                    "area": found.area,
+                    "iscrowd": 0,
+                    "segmentation": {"size": [height, width], "counts": found.runs.tolist()},
+                    **({} if found.probability is None else {"score": found.probability}),
+                }
+            )
+    written = {
+        "info": {"description": "pseudo-labels by seewhy", PLACES: list(labelled.places)},
+        "images": images,
+        "annotations": annotations,
+        "categories": [
+            {"id": number, "name": name, "supercategory": ""} for name, number in numbers.items()
+        ],
+    }
+    (folder / _FILE).write_text(json.dumps(written), encoding="utf-8")
+
+
+def _files(path: Path, shelf: Shelf) -> Iterator[Path]:
+    """The JSON files of a folder, and of its `annotations`, that may hold instances."""
+    beside = shelf.with_ending(path, ".json")
+    # A JSON that is called as a picture is about that picture alone (LabelMe).
+    beside = [name for name in beside if not shelf.pictures_called(path, Path(name).stem)]
+    if len(beside) > _MOST_LOOKED_INTO:
+        beside = [name for name in beside if name == _FILE or name.endswith(".coco.json")]
+    yield from (path / name for name in beside)
+    for folder in shelf.folders(path):
+        if folder.casefold() == "annotations":
+            for name in shelf.with_ending(path / folder, ".json"):
+                if not name.startswith(_NO_INSTANCES):
+                    yield path / folder / name
+
+
+def _holds_coco(path: Path, shelf: Shelf) -> bool:
+    """Whether a file that lies in a data set is COCO's; one that is damaged is none of any format.
+
+    `annotations.json` must be read, so that its damage is said.
+    """
+    try:
+        return is_coco(shelf.json(path))
+    except DataError:
+        if path.name == _FILE or path.parent.name.casefold() == "annotations":
+            raise
+        return False
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a picture's record is made of.
+
+    Attributes:
+        categories: the names that each id has; one, where all is well.
+        of_picture: each picture's annotations with their places in the list; None for an id that
+            several pictures have.
+        places: where the pictures may be.
+    """
+
+    categories: Mapping[str, tuple[str, ...]]
+    of_picture: Mapping[str, list[tuple[int, Mapping[str, Any]]] | None]
+    places: Sequence[Path]
+    shelf: Shelf
+    frames: Frames
+
+
+def _check_kind(path: Path, content: Any) -> None:
+    """Refuses COCO's other files, and says which one came.
 
     Raises:
-        DataError: it is neither polygons nor run lengths, or does not fit the picture.
+        DataError: there are no instances in it.
     """
-    if isinstance(segmentation, Mapping):
-        return decode_runs(segmentation, size)
-    mask = np.zeros(size, bool)
-    for polygon in segmentation:  # the parts of an object that something else divides
-        mask |= fill_polygon(polygon, size)
-    return mask
-
-
-def decode_runs(runs: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """COCO's run lengths: outside, inside, outside, ... down the columns, from the left.
-
-    Args:
-        runs: `counts` is a list of numbers, or those as text: each number in groups of 5 bits from
-            the low end, a character 48 above its group, 32 more where another group follows. The
-            last group's highest bit is the sign. From the fourth number on, it is the difference
-            from the number two before.
-        size: (height, width).
-
-    Raises:
-        DataError: the lengths do not add up to the picture.
-    """
-    counts = runs["counts"]
-    if isinstance(counts, (str, bytes)):
-        counts = _numbers(counts)
-    height, width = size
-    lengths = np.asarray(counts, np.int64)
-    if list(runs.get("size", size)) != [height, width]:
-        raise DataError(f"run lengths of size {runs.get('size')} came for {[height, width]}")
-    if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != height * width:
-        raise DataError(f"run lengths that do not add up to {height} × {width} pixels")
-    inside = np.arange(len(lengths)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(inside, lengths).reshape(width, height).T)
-
-
-def fill_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndarray:
-    """The pixels whose centres lie inside a closed polygon, by the even-odd rule.
-
-    pycocotools first rounds the corners to a fifth of a pixel, so that its borders differ from
-    these in a few pixels.
-
-    Args:
-        points: x, y, x, y, ... in pixels from the picture's corner; pixel x covers x to x + 1.
-        size: (height, width).
-
-    Raises:
-        DataError: fewer than three corners, or an odd number of coordinates.
-    """
-    corners = np.asarray(points, np.float64)
-    if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
+    wanted = (
+        "images, annotations and categories, each a list, are wanted: give the file of instances"
+    )
+    if isinstance(content, list):
         raise DataError(
-            f"a polygon of {corners.size} coordinates; x, y of at least 3 corners are wanted"
+            f"'{path}' is a list of detections (COCO's results), which names neither pictures nor "
+            f"classes; {wanted}."
         )
-    height, width = size
-    corners = corners.reshape(-1, 2)
-    crossed = np.zeros((height, width + 1), np.int64)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        # An edge crosses the centre lines of these rows, its lower end excluded: a corner on a
-        # centre line is counted once, and a level edge not at all.
-        first, last = np.clip(np.ceil(np.sort([y0, y1]) - 0.5), 0, height).astype(int)
-        rows = np.arange(first, last)
-        if len(rows):
-            at = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-            crossed[rows, np.clip(np.ceil(at - 0.5), 0, width).astype(int)] += 1
-    inside: np.ndarray = np.cumsum(crossed, axis=1)[:, :width] % 2 == 1
-    return inside
+    lists = [name for name in ("images", "annotations", "categories")
+             if isinstance(content, dict) and isinstance(content.get(name), list)]  # fmt: skip
+    first = next(iter(content["annotations"]), None) if "annotations" in lists else None
+    if isinstance(first, dict) and "caption" in first:
+        raise DataError(f"'{path}' holds captions, which say nothing of boxes; {wanted}.")
+    missing = [name for name in ("images", "annotations", "categories") if name not in lists]
+    if missing:
+        why = ": nothing names the classes" if missing == ["categories"] else ""
+        raise DataError(f"'{path}' has no list of {' and '.join(missing)}{why}; {wanted}.")
 
 
-def _numbers(text: str | bytes) -> list[int]:
-    characters = text if isinstance(text, bytes) else text.encode("ascii")
-    numbers: list[int] = []
-    value = shift = 0
-    for character in characters:
-        group = character - 48
-        value |= (group & 31) << shift
-        shift += 5
-        if group & 32:
-            continue
-        if group & 16:
-            value -= 1 << shift
-        numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
-        value = shift = 0
-    if shift:
-        raise DataError("run lengths that break off within a number")
-    return numbers
+def _key(id_: Any) -> str:
+    """An id as pictures, categories and annotations have it in common: 1, 1.0 and "1" are one."""
+    if isinstance(id_, float) and id_.is_integer():
+        id_ = int(id_)
+    return str(id_)
 
 
-def _record(
-    picture: Mapping[str, Any],
-    of_picture: Mapping[Any, list[Mapping[str, Any]]],
-    categories: Mapping[Any, str],
-    folder: Path,
-    shelf: Shelf,
-) -> Record:
-    image = shelf.needs(folder / picture["file_name"])
-    size = int(picture["height"]), int(picture["width"])
+def _categories(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    names: dict[str, dict[str, None]] = {}
+    for category in content["categories"]:
+        if not isinstance(category, dict) or "id" not in category:
+            raise DataError(f"'{path}' has the category {category!r}; an id and a name are wanted.")
+        some = names.setdefault(_key(category["id"]), {})
+        if category.get("name") not in (None, ""):
+            some[str(category["name"])] = None
+    return {id_: tuple(some) for id_, some in names.items()}
+
+
+def _by_picture(
+    annotations: Sequence[Any], pictures: Sequence[Any]
+) -> tuple[dict[str, list[tuple[int, Mapping[str, Any]]] | None], list[Problem]]:
+    """Each picture's annotations, and those that belong to none."""
+    of_picture: dict[str, list[tuple[int, Mapping[str, Any]]] | None] = {}
+    files: dict[str, str] = {}
+    for picture in pictures:
+        if isinstance(picture, dict) and "id" in picture:
+            id_, file = _key(picture["id"]), str(picture.get("file_name"))
+            of_picture[id_] = [] if files.setdefault(id_, file) == file else None
+    problems = []
+    for number, annotation in enumerate(annotations):
+        said = annotation.get("image_id") if isinstance(annotation, dict) else None
+        if said is None or _key(said) not in of_picture:
+            problems.append(Problem(f"annotation {number}", f"belongs to no picture ({said!r})"))
+        elif (some := of_picture[_key(said)]) is not None:
+            some.append((number, annotation))
+    return of_picture, problems
+
+
+def _name(picture: Any, number: int) -> str:
+    """What a picture is called in messages."""
+    return next(iter(_file_names(picture)), f"image {number}")
+
+
+def _file_names(picture: Any) -> list[str]:
+    """The names that the picture's file may have.
+
+    LVIS has only its address: the last two parts are COCO's own path, the last one the file.
+    """
+    if not isinstance(picture, dict):
+        return []
+    said, address = picture.get("file_name"), picture.get("coco_url")
+    if said is None and isinstance(address, str):
+        return ["/".join(address.split("/")[-2:]), address.rpartition("/")[2]]
+    return [said] if isinstance(said, str) and said else []
+
+
+def _record(picture: Any, known: _Known) -> Record:
+    if not isinstance(picture, dict) or "id" not in picture:
+        raise DataError("is no picture: an id, file_name, height and width are wanted")
+    names, annotations = _file_names(picture), known.of_picture[_key(picture["id"])]
+    if not names:
+        raise DataError(f"has the file_name {picture.get('file_name')!r}; a file's is wanted")
+    if annotations is None:
+        raise DataError(
+            f"has the id {picture['id']!r}, as another picture has, so that nothing tells whose "
+            "the annotations are; give each picture an id of its own"
+        )
+    name = names[0]
+    there = (place / way for way in names for place in known.places)
+    image = next(filter(known.shelf.has, there), None)
+    if image is None:
+        image = find_file(name, known.places, known.shelf)
+    if not annotations:
+        return Record(name, image, ())
+    frame = known.frames.of(image, _size(picture))
     boxes: list[Box] = []
     found: dict[str, list[Segmentation] | None] = {}
-    for annotation in of_picture.get(picture["id"], []):
-        if annotation["category_id"] not in categories:
-            raise DataError(f"category {annotation['category_id']!r} is not among the categories")
-        label = categories[annotation["category_id"]]
-        x, y, width, height = (float(each) for each in annotation["bbox"])
-        crowd = bool(annotation.get("iscrowd", 0))
-        boxes.append(box_in((x, y, x + width, y + height), label, size, difficult=crowd))
-        segmentation = annotation.get("segmentation")
+    for number, annotation in annotations:
+        try:
+            label = _label(annotation, known.categories)
+            outline = _outline(annotation.get("segmentation"), frame.size)
+            corners = _corners(annotation.get("bbox"), outline, frame.size)
+            crowd = bool(annotation.get("iscrowd"))
+            boxes.append(frame.box(corners, label, difficult=crowd))
+        except DataError as error:
+            raise DataError(f"annotation {number}: {error}") from error
         masks = found.setdefault(label, [])
-        if not segmentation:
+        if outline is None:
             found[label] = None  # half of a label's objects would make a false mask
         elif masks is not None:
-            _look_at(segmentation)
-            masks.append(segmentation)
+            masks.append(outline)
     labels = tuple(dict.fromkeys(box.label for box in boxes))
     by_label = {label: tuple(masks) for label, masks in found.items() if masks}
-    masks_ = Segmentations(size, by_label) if by_label else None
-    return Record(str(picture["file_name"]), image, labels, tuple(boxes), masks_)
+    masks_ = Segmentations(frame.size, by_label) if by_label else None
+    return Record(name, image, labels, tuple(boxes), frame.masks(masks_))
 
 
-def _look_at(segmentation: Any) -> None:
-    """Refuses what can be seen to be wrong without drawing it."""
-    if isinstance(segmentation, Mapping):
-        if "counts" not in segmentation:
-            raise DataError("a segmentation without counts")
-    elif any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
-        raise DataError("a polygon with fewer than 3 corners")
+def _size(picture: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(height, width) as the JSON has it, if it does."""
+    height, width = picture.get("height"), picture.get("width")
+    if height is None or width is None:
+        return None
+    try:
+        return int(float(height)), int(float(width))
+    except (OverflowError, TypeError, ValueError):
+        raise DataError(f"has the width {width!r} and height {height!r}, no numbers") from None
 
 
-def _pictures_of(path: Path, pictures: Sequence[Any], shelf: Shelf) -> Path:
+def _label(annotation: Mapping[str, Any], categories: Mapping[str, tuple[str, ...]]) -> str:
+    if "category_id" not in annotation:
+        raise DataError("it has no category_id, which says its class")
+    said = annotation["category_id"]
+    names = categories.get(_key(said))
+    if names is None:
+        raise DataError(f"category {said!r} is not among the categories")
+    if not names:
+        raise DataError(f"category {said!r} has no name")
+    if len(names) > 1:
+        raise DataError(f"category {said!r} has the names {named(names)}; one is wanted")
+    return names[0]
+
+
+def _outline(segmentation: Any, size: tuple[int, int]) -> Segmentation | None:
+    """An object's outline or run lengths, looked at but not drawn; None where it has none."""
+    if not segmentation:
+        return None
+    if isinstance(segmentation, list) and all(isinstance(n, (int, float)) for n in segmentation):
+        segmentation = [segmentation]  # one polygon, without the list of its parts
+    look_at(segmentation, size)
+    outline: Segmentation = segmentation
+    return outline
+
+
+def _corners(
+    bbox: Any, outline: Segmentation | None, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """x0, y0, x1, y1: of the box that is said, or else around the outline."""
+    if bbox is None or bbox == []:
+        if outline is None:
+            raise DataError("it has neither a bbox nor a segmentation")
+        return extent(outline, size)
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        raise DataError(f"its bbox is {bbox!r}; [x, y, width, height] is wanted")
+    try:
+        x, y, width, height = (float(each) for each in bbox)
+    except (TypeError, ValueError):
+        raise DataError(f"its bbox {bbox} does not consist of numbers") from None
+    return x, y, x + width, y + height
+
+
+def _places(
+    path: Path, content: Mapping[str, Any], pictures: Sequence[Any], shelf: Shelf
+) -> list[Path]:
+    """The folder that the file names are relative to; all that were looked at, if none has one."""
+    info = content.get("info")
+    said = info.get(PLACES) if isinstance(info, dict) else None
     named = path.stem.split("_", 1)[-1]
     above = path.parent.parent
+    stated = [path.parent / str(place) for place in (said if isinstance(said, list) else ())]
     places = [
+        *stated,
         *(base / middle for base in (above, path.parent) for middle in (f"images/{named}", named)),
-        *(base / "images" for base in (above, path.parent)),
+        *(base / name for base in (above, path.parent) for name in ("images", "data")),
         path.parent,
         above,
     ]
-    names = [p["file_name"] for p in pictures if isinstance(p, dict) and "file_name" in p]
+    names = [name.replace("\\", "/") for one in pictures for name in _file_names(one)]
     for place in places:
-        if any(shelf.has(place / str(name)) for name in names):
-            return place
-    return places[0]
+        if any(shelf.has(place / name) for name in names):
+            return [place]
+    return stated or places
+
+
+FORMAT = Format(
+    "coco",
+    "COCO's JSON, in the folder or in annotations/",
+    detect,
+    read,
+    takes=("images",),
+    write=write,
+)

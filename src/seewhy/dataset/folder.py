@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from seewhy.dataset.files import Shelf, class_folders, picture_endings
-from seewhy.dataset.records import Dataset, Problem, Record, gather, in_reading_order
+from seewhy.dataset.files import Shelf, is_hidden
+from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.records import Dataset, Problem, Record, gather, in_reading_order, named
+from seewhy.dataset.splits import is_split
 from seewhy.errors import DataError
 
+# What folders of a data set are called in which a picture's place says nothing of its class.
+_NO_CLASS = {
+    "annotations", "images", "imagesets", "jpegimages", "labels", "masks", "segmentationclass",
+    "segmentationobject",
+}  # fmt: skip
+# These may be classes (a face mask, a train), but not where all folders are called like this.
+_HARDLY_CLASS = {
+    "annotation", "data", "ground_truth", "groundtruth", "gt", "image", "img", "imgs", "label",
+    "mask", "media", "photos", "pictures", "raw", "seg", "segmentation", "segmentations",
+}  # fmt: skip
 
-def read_folder(path: Path) -> Dataset:
+
+def detect(path: Path, shelf: Shelf) -> list[Found]:
+    """A folder whose folders hold pictures and are called as classes may be."""
+    if path.is_file():
+        return []
+    names = shelf.folders(path)
+    classes = [name for name in names if shelf.pictures(path / name)]
+    folded = [name.casefold() for name in names]
+    if not classes or _NO_CLASS & set(folded):
+        return []
+    if all(name in _HARDLY_CLASS or is_split(name) for name in folded):
+        return []
+    return [Found(path, f"folders of pictures: {named(classes, most=3)}", sure=False)]
+
+
+def read(path: Path, *, shelf: Shelf) -> Dataset:
     """One record a picture, called `CLASS/picture.jpg`; no picture is opened.
 
     Hidden files and folders are passed over. Any other file in a class's folder that has not the
@@ -19,25 +45,21 @@ def read_folder(path: Path) -> Dataset:
     Raises:
         DataError: there is no folder with pictures in it.
     """
-    endings = picture_endings()
-    shelf = Shelf()
     drafts, problems = [], []
-    for label in class_folders(path):
+    for label in shelf.folders(path):
         folder = path / label
-        found = False
-        for name in sorted(os.listdir(folder), key=in_reading_order):  # noqa: PTH208  # names only
+        pictures = frozenset(shelf.pictures(folder))
+        inner = frozenset(shelf.folders(folder))
+        for name in sorted({*shelf.files(folder), *inner}, key=in_reading_order):
             called = f"{label}/{name}"
-            if name.startswith("."):
-                continue
-            if name not in shelf.files(folder):
+            if name in inner:
                 problems.append(Problem(called, "is a folder within a class's folder"))
-            elif Path(name).suffix.lower() not in endings:
-                problems.append(Problem(called, "has not the ending of a picture"))
-            else:
-                found = True
+            elif name in pictures:
                 record = Record(id=called, image=folder / name, labels=(label,))
                 drafts.append((called, lambda record=record: record))
-        if not found:
+            elif not is_hidden(name):
+                problems.append(Problem(called, "has not the ending of a picture"))
+        if not pictures:
             problems.append(Problem(label, "is a folder without pictures"))
     if not drafts:
         raise DataError(
@@ -45,3 +67,6 @@ def read_folder(path: Path) -> Dataset:
             "wanted: give the folder right above the classes, or name the kind."
         )
     return gather(path.name, "folder", drafts, problems=problems)
+
+
+FORMAT = Format("folder", "CLASS/picture.jpg", detect, read)

@@ -1,31 +1,22 @@
-"""One door to every layout: the kind is found by looking, or named."""
+"""One door to every format: it is recognised by what is there, or named."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seewhy.dataset.coco import read_coco
-from seewhy.dataset.files import class_folders, picture_endings, read_json
-from seewhy.dataset.folder import read_folder
-from seewhy.dataset.records import Dataset
-from seewhy.dataset.table import read_csv, read_table
-from seewhy.dataset.voc import read_voc
+from seewhy.dataset.files import Shelf
+from seewhy.dataset.foreign import name_foreign
+from seewhy.dataset.formats import FORMATS, Format, Found, load_format
+from seewhy.dataset.records import Dataset, named
+from seewhy.dataset.splits import is_split, same_split
 from seewhy.errors import DataError
 
-KINDS: dict[str, tuple[Callable[..., Dataset], tuple[str, ...]]] = {
-    "folder": (read_folder, ()),
-    "voc": (read_voc, ("split", "images")),
-    "coco": (read_coco, ("images",)),
-    "csv": (read_csv, ("images",)),
-    "table": (read_table, ("images", "label")),
-}
-"""The layouts by name: how each is read, and what may be said about it beside its path."""
-
-JSON_KINDS = ("coco", "table")
-_KIND_BY_ENDING = {".csv": "csv", ".json": "table"}
+_Way = tuple[Format, Found]
 
 
 def read_dataset(
@@ -39,93 +30,132 @@ def read_dataset(
     """Annotated pictures from a folder or a file.
 
     Args:
-        path: a folder by class; one with `Annotations/*.xml` (Pascal VOC); COCO's JSON or the
-            folder above it; a CSV or JSON table (`seewhy.dataset.table`) or its folder, in which it
-            is called annotations.csv or annotations.json.
-        kind: one of `KINDS`; None looks.
-        images: where the pictures are, if not where the layout has them.
-        split: of Pascal VOC, a list in ImageSets: `val`.
+        path: the folder of the data set, or the file that holds its annotations: COCO's JSON, a
+            data.yaml of YOLO, a table as CSV or JSON (`seewhy.dataset.csv`, `.table`).
+        kind: one of `FORMATS`; None looks for each of them.
+        images: where the pictures are, if not where the format has them.
+        split: the part to read where a data set has several: `val`. Of Pascal VOC a list in
+            ImageSets.
         label: of a JSON table, the field that holds the label.
 
     Raises:
-        DataError: nothing is there, the kind cannot be told or does not take an option, or there is
-            no record that can be used.
+        DataError: nothing is there, no format or several are recognised, the format does not take
+            an option, or there is no record that can be used.
     """
     where = Path(path)
     if not where.exists():
         raise DataError(f"there is no '{where}'; check the path.")
-    if kind is not None and kind not in KINDS:
-        raise DataError(f"kind '{kind}' is not known; choose one of {', '.join(KINDS)}.")
-    chosen, file = _look(where, kind)
-    content = None
-    if chosen in JSON_KINDS and file.suffix.lower() == ".json":
-        content = read_json(file)  # once: COCO's is half a gigabyte
-        chosen = kind or ("coco" if _is_coco(content) else "table")
-    read, takes = KINDS[chosen]
+    if kind is not None and kind not in FORMATS:
+        raise DataError(f"kind '{kind}' is not known; choose one of {', '.join(FORMATS)}.")
+    shelf = Shelf()
+    format_, found = _the_way(where, kind, split, shelf)
+    if found.parts and "split" not in format_.takes:
+        split = None  # it has chosen the file or folder already
     given: dict[str, Any] = {
         "images": None if images is None else Path(images),
         "split": split,
         "label": label,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    if strange := [name for name in given if name not in takes]:
+    if strange := [name for name in given if name not in format_.takes]:
         raise DataError(
-            f"'{where}' is of kind {chosen}, which takes no {', '.join(strange)}; "
-            + (f"it takes {', '.join(takes)}." if takes else "it takes nothing.")
+            f"'{where}' is of kind {format_.name}, which takes no {', '.join(strange)}; "
+            + (f"it takes {', '.join(format_.takes)}." if format_.takes else "it takes nothing.")
         )
     if "images" in given and not given["images"].is_dir():
         raise DataError(f"images='{given['images']}' is no folder.")
-    if content is not None:
-        given["content"] = content
-    return read(file, **given)
+    return format_.read(found.path, shelf=shelf, **given)
 
 
-def _look(path: Path, kind: str | None) -> tuple[str, Path]:
-    """The kind, and the file or folder that its reader takes; of a JSON, what it holds decides."""
-    if path.is_file():
-        if kind is None and (kind := _KIND_BY_ENDING.get(path.suffix.lower())) is None:
-            raise DataError(f"'{path}' is neither a folder nor .json nor .csv; name the kind.")
-        return kind, path
-    found = _ways(path)
-    if kind is not None:
-        alike = JSON_KINDS if kind in JSON_KINDS else (kind,)
-        found = [(each, file) for each, file in found if each in alike]
-        if not found and kind == "folder":
-            return kind, path  # its reader says what is missing
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join("Annotations" if k == "voc" else f.name for k, f in found)
-        raise DataError(
-            f"'{path}' can be read in {len(found)} ways: {listed}; give the path of one of these, "
-            "or name the kind."
+def _the_way(where: Path, kind: str | None, split: str | None, shelf: Shelf) -> _Way:
+    """The one format and place in which a path can be read.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
+    formats = [load_format(name) for name in ([kind] if kind else FORMATS)]
+    ways = _ways(where, formats, shelf) or _ways_in_parts(where, formats, shelf)
+    if split is not None and any(found.parts for _, found in ways):
+        ways = _of_part(where, ways, split)
+    if len(ways) == 1:
+        return ways[0]
+    if ways:
+        raise DataError(_several(where, ways))
+    if kind is not None and (where.is_file() or kind == "folder"):
+        return formats[0], Found(where, "as named")  # its reader says what is missing
+    raise DataError(_none(where, formats, shelf))
+
+
+def _ways(where: Path, formats: Sequence[Format], shelf: Shelf) -> list[_Way]:
+    """All that is recognised at a place; by the names of folders only where nothing else is."""
+    ways = [(format_, found) for format_ in formats for found in format_.detect(where, shelf)]
+    return [way for way in ways if way[1].sure] or ways
+
+
+def _ways_in_parts(where: Path, formats: Sequence[Format], shelf: Shelf) -> list[_Way]:
+    """What is recognised in the folders train, val and test of a data set."""
+    return [
+        (
+            format_,
+            dataclasses.replace(found, seen=f"{part}/{found.seen}", parts=(part, *found.parts)),
         )
-    within = [name for name in class_folders(path) if _ways(path / name)]
-    hint = f"; there is one in {', '.join(within[:4])}" if within else ""
-    raise DataError(
-        f"'{path}' is not laid out as {kind or 'any of ' + ', '.join(KINDS)}{hint}. Wanted: "
-        "CLASS/picture.jpg, Annotations/*.xml, COCO's JSON in annotations, annotations.json or "
-        "annotations.csv."
-    )
+        for part in shelf.folders(where)
+        if is_split(part)
+        for format_, found in _ways(where / part, formats, shelf)
+    ]
 
 
-def _is_coco(content: Any) -> bool:
-    return isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content)
+def _of_part(where: Path, ways: Sequence[_Way], split: str) -> list[_Way]:
+    exact = [way for way in ways if split in way[1].parts]
+    alike = [way for way in ways if any(same_split(split, part) for part in way[1].parts)]
+    if not exact and not alike:
+        parts = dict.fromkeys(part for _, found in ways for part in found.parts)
+        raise DataError(f"'{where}' has no split '{split}'; it has {', '.join(parts)}.")
+    return exact or alike
 
 
-def _ways(path: Path) -> list[tuple[str, Path]]:
-    """In which ways a folder can be read; "table" for a JSON of either kind."""
-    voc = [("voc", path)] if any((path / "Annotations").glob("*.xml")) else []
-    files = [path / f"annotations{ending}" for ending in (".json", ".csv")]
-    files += sorted((path / "annotations").glob("*.json"))
-    # Beside the instances COCO has captions and keypoints, which say other things.
-    files = [f for f in files if not f.name.startswith(("captions_", "person_keypoints_"))]
-    files = [file for file in files if file.is_file()]
-    if voc or files:
-        return [*voc, *((_KIND_BY_ENDING[file.suffix], file) for file in files)]
-    endings = picture_endings()
-    for name in class_folders(path):
-        with os.scandir(path / name) as entries:
-            if any(e.is_file() and Path(e.name).suffix.lower() in endings for e in entries):
-                return [("folder", path)]
-    return []
+def _several(where: Path, ways: Sequence[_Way]) -> str:
+    listed = ", ".join(f"{found.seen} ({format_.name})" for format_, found in ways)
+    steps = []
+    parts = [found.parts[0] for _, found in ways if found.parts]
+    if len(set(parts)) > 1:
+        steps.append(f"choose a part with split='{parts[0]}'")
+    kinds = dict.fromkeys(format_.name for format_, _ in ways)
+    if len(kinds) > 1:
+        steps.append(f"name the kind ({', '.join(kinds)})")
+    paths = {found.path for _, found in ways}
+    if len(paths) > 1:
+        steps.append("give the path of one of these")
+    return f"'{where}' can be read in {len(ways)} ways: {listed}; {', or '.join(steps)}."
+
+
+def _none(where: Path, formats: Sequence[Format], shelf: Shelf) -> str:
+    wanted = "; ".join(f"{format_.name}: {format_.looks_for}" for format_ in formats)
+    name = formats[0].name if len(formats) == 1 else f"any of {', '.join(FORMATS)}"
+    said = f"'{where}' is not laid out as {name}"
+    foreign = name_foreign(where, shelf)
+    if where.is_file():
+        said += f"; {foreign}" if foreign else ": it is neither a folder nor a file of one of these"
+        return f"{said}. Looked for: {wanted}."
+    inside = shelf.folders(where)
+    within = [
+        inner
+        for inner in inside
+        if any(format_.detect(where / inner, shelf) for format_ in formats)
+    ]
+    if foreign:
+        said += f"; {foreign}"
+    elif within:
+        said += f"; there is one in {named(within, most=4)}: give its path"
+    elif any(shelf.pictures(where / inner) for inner in inside):
+        said += "; if its folders are classes, name the kind 'folder'"
+    return f"{said}. It holds {_held(where, shelf)}. Looked for: {wanted}."
+
+
+def _held(where: Path, shelf: Shelf) -> str:
+    """What a folder holds, in words: its folders by name, its files by ending."""
+    folders = shelf.folders(where)
+    endings = Counter(Path(name).suffix.lower() or "no ending" for name in shelf.files(where))
+    words = [f"{len(folders)} folders ({named(folders, most=6)})"] if folders else []
+    words += [f"{count} files with {ending}" for ending, count in endings.most_common(6)]
+    return ", ".join(words) or "nothing"

@@ -22,6 +22,12 @@ SLACK = 1.0
 round. It is cut at the picture's edge."""
 
 
+_SHARES = (
+    "a box lies within the first pixel of the picture: its numbers are shares of the sides, from 0 "
+    "to 1; pixels are wanted: multiply them by the width and the height"
+)
+
+
 class Masks(Protocol):
     """A picture's masks, not yet read."""
 
@@ -48,12 +54,36 @@ class IndexMasks:
     void: tuple[int, ...] = (255,)
 
     def of(self, label: str) -> np.ndarray | None:
-        """See `Masks`."""
-        return np.isin(self._indices(), self.values[label]) if label in self.values else None
+        """See `Masks`.
+
+        Raises:
+            DataError: the file is damaged, or no pixel has a value of the label.
+        """
+        if label not in self.values:
+            return None
+        indices = self._indices()
+        mask = np.isin(indices, self.values[label])
+        if not mask.any():
+            wanted, there = self.values[label], np.unique(indices).tolist()
+            raise DataError(
+                f"the mask '{self.path}' has no pixel of '{label}', whose value is "
+                f"{', '.join(map(str, wanted))}; its values are "
+                f"{', '.join(map(str, there[:12]))}{', ...' if len(there) > 12 else ''}"
+            )
+        return mask
 
     def ignored(self) -> np.ndarray | None:
         """See `Masks`."""
         return np.isin(self._indices(), self.void) if self.void else None
+
+    def found(self) -> tuple[int, ...]:
+        """The pixel values that occur."""
+        return tuple(np.unique(self._indices()).tolist())
+
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the masks."""
+        height, width = self._indices().shape
+        return height, width
 
     def _indices(self) -> np.ndarray:
         try:
@@ -132,11 +162,12 @@ class Dataset:
 
     Attributes:
         name: of the folder or file.
-        kind: which layout it had, one of `KINDS`.
+        kind: which layout it had, one of `FORMATS`.
         records: one a picture.
         labels: those that occur in the records, sorted.
         problems: what was left out, and why.
         imagenet_ids: what the data itself says about a label's ImageNet classes (0 to 999).
+        notes: what was assumed where the data does not say, in sentences.
     """
 
     name: str
@@ -145,6 +176,7 @@ class Dataset:
     labels: tuple[str, ...]
     problems: tuple[Problem, ...] = ()
     imagenet_ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.records)
@@ -205,10 +237,16 @@ def gather(
             # Files written by hand hold a list for a number, a text for a list, and so on.
             left_out.append(Problem(called, f"is not laid out as expected ({error!r})"))
         else:
+            record = dataclasses.replace(record, id=printable(record.id))
             if record.id in records:
                 left_out.append(Problem(called, f"a second record called '{record.id}'"))
             else:
                 records[record.id] = record
+    left_out += [Problem(id_, _SHARES) for id_ in _with_shares(records.values())]
+    for problem in left_out:
+        if problem.reason == _SHARES:
+            del records[problem.name]
+    left_out = [Problem(printable(one.name), printable(one.reason)) for one in left_out]
     if not records:
         why = f"; the first of {len(left_out)} problems: {left_out[0]}" if left_out else ""
         raise DataError(f"'{name}' holds no record that can be used as {kind}{why}")
@@ -221,6 +259,30 @@ def gather(
         problems=tuple(left_out),
         imagenet_ids=dict(imagenet_ids or {}),
     )
+
+
+def _with_shares(records: Iterable[Record]) -> list[str]:
+    """The records with boxes that are shares of the picture's sides, taken for pixels.
+
+    A box within the first pixel is one if it has fractions, or if another one of the data set is;
+    and all are, where each of several is that pixel.
+    """
+    boxes = [(record.id, box.as_tuple()) for record in records for box in record.boxes]
+    tiny = [(id_, edges) for id_, edges in boxes if max(edges) <= 1]
+    fractions = any(edge != int(edge) for _, edges in tiny for edge in edges)
+    if not fractions and not 1 < len(tiny) == len(boxes):
+        return []
+    return list(dict.fromkeys(id_ for id_, _ in tiny))
+
+
+def printable(text: str) -> str:
+    r"""Text that every file and terminal takes: bytes of a name that are not UTF-8 as `\xe9`."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a pair of surrogates, as JSON may hold
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def box_in(

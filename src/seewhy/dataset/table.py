@@ -1,16 +1,12 @@
-"""Classes and boxes in one table: a CSV with a row a box, or a JSON with an entry a picture.
+"""Classes, boxes and masks in a JSON table, an entry a picture: `annotations.json`.
 
-The CSV's columns are `image,label,x0,y0,x1,y1`, with `width` and `height` (of the picture) and
-`difficult` where they are known. The four corners may be empty: a label without a box. A picture
-may have several rows.
-
-The JSON is a list of entries, or has one under `images`. An entry has
+It is a list of entries, or has one under `images`. An entry has
 
 - `file` or `image`: the picture, beside the table or in `images`;
 - a label: `label`, `labels`, `class`, `wnid`, `name` or `what`, the first of these that is there,
   text, number or a list of them; and `boxes` (or `boxes_hand`), `[[x0, y0, x1, y1], ...]`, of that
   label. Or `objects`: `{label: [[x0, y0, x1, y1], ...]}`;
-- where known, `size`: `[width, height]`, which spares opening the picture; `mask`: a picture file
+- where known, `size`: `[width, height]` of the picture that was annotated; `mask`: a picture file
   beside the table or in `masks`; `mask_values`: `{label: value}` or `{label: [value, ...]}`;
   `imagenet_ids`: a list of the label's ImageNet classes, 0 to 999.
 
@@ -20,7 +16,6 @@ Boxes are in pixels of the stored picture, x1 and y1 exclusive.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -28,72 +23,46 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.dataset.classes import class_numbers
-from seewhy.dataset.files import Shelf, picture_size, read_json
+from seewhy.dataset.coco import is_coco
+from seewhy.dataset.files import Shelf, find_file
+from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.frames import Frames
 from seewhy.dataset.records import (
-    Box,
     Dataset,
     IndexMasks,
-    Problem,
     Record,
-    box_in,
     gather,
+    printable,
 )
 from seewhy.errors import DataError
 
-COLUMNS = ("image", "label", "x0", "y0", "x1", "y1")
+_FILE = "annotations.json"
 LABEL_FIELDS = ("label", "labels", "class", "wnid", "name", "what")
 
 
-def read_csv(path: Path, *, images: Path | None = None) -> Dataset:
-    """One record a picture, called as in the table, in the order of first mention.
-
-    A bad row spoils its picture: the record is left out, and its problem names the line.
-
-    Raises:
-        DataError: a column is missing, or there is no record at all.
-    """
-    rows: dict[str, list[tuple[int, dict[str, str]]]] = {}
-    problems = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise DataError(
-                    f"'{path}' has the columns {', '.join(reader.fieldnames or ()) or 'none'}; "
-                    f"{', '.join(missing)} is missing: the first line names "
-                    f"{', '.join(COLUMNS)}."
-                )
-            for row in reader:
-                if name := (row["image"] or "").strip():
-                    rows.setdefault(name, []).append((reader.line_num, row))
-                else:
-                    problems.append(Problem(f"line {reader.line_num}", "names no picture"))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"'{path}' cannot be read as CSV ({error}).") from error
-    shelf = Shelf()
-    drafts = [
-        (name, functools.partial(_record_of_rows, name, lines, path.parent, images, shelf))
-        for name, lines in rows.items()
-    ]
-    return gather(path.stem, "csv", drafts, problems=problems)
+def detect(path: Path, shelf: Shelf) -> list[Found]:
+    """A JSON file that is not COCO's, or the folder with one that is called annotations.json."""
+    file = path if path.is_file() else path / _FILE
+    if file.suffix.lower() != ".json" or not shelf.has(file) or is_coco(shelf.json(file)):
+        return []
+    return [Found(file, file.name)]
 
 
-def read_table(
-    path: Path, *, images: Path | None = None, label: str | None = None, content: Any = None
+def read(
+    path: Path, *, shelf: Shelf, images: Path | None = None, label: str | None = None
 ) -> Dataset:
     """One record an entry of the JSON, called as its picture.
 
     Args:
         path: the JSON.
+        shelf: the files around it.
         images: where the pictures are, if neither beside the table nor in `images`.
         label: which field holds the label, if not the first one of `LABEL_FIELDS`.
-        content: what the JSON holds, if it was read already.
 
     Raises:
         DataError: it cannot be read, or there is no record at all.
     """
-    content = read_json(path) if content is None else content
+    content = shelf.json(path)
     about: Mapping[str, Any] = content if isinstance(content, dict) else {}
     entries = about.get("images") if about else content
     if not isinstance(entries, list):
@@ -101,49 +70,24 @@ def read_table(
             f"'{path}' holds no list of pictures; a list of entries with file, label and boxes is "
             "wanted, or such a list under 'images'."
         )
-    shelf = Shelf()
     drafts = []
-    said = about.get("imagenet_ids")
-    ids = {str(label): class_numbers(of) for label, of in (said or {}).items()}
+    said = about.get("imagenet_ids") or {}
+    if not isinstance(said, dict):
+        raise DataError(f"'{path}' has imagenet_ids {said!r}; {{label: classes}} is wanted.")
+    ids = {str(label): class_numbers(of) for label, of in said.items()}
+    frames = Frames()
     for number, entry in enumerate(entries):
         called = f"entry {number}"
         if isinstance(entry, dict):
             called = str(entry.get("file") or entry.get("image") or called)
         drafts.append(
-            (called, functools.partial(_record, entry, about, path.parent, images, label, shelf))
+            (
+                called,
+                functools.partial(_record, entry, about, path.parent, images, label, shelf, frames),
+            )
         )
-    dataset = gather(path.parent.name, "table", drafts, imagenet_ids=ids)
+    dataset = frames.gathered(lambda: gather(path.parent.name, "table", drafts, imagenet_ids=ids))
     return _with_ids(dataset, entries, label)
-
-
-def _record_of_rows(
-    name: str,
-    lines: Sequence[tuple[int, Mapping[str, str]]],
-    folder: Path,
-    images: Path | None,
-    shelf: Shelf,
-) -> Record:
-    image = _find(name, folder, images, "images", shelf)
-    labels: dict[str, None] = {}
-    boxes: list[Box] = []
-    size: tuple[int, int] | None = None
-    for line, row in lines:
-        try:
-            label = (row["label"] or "").strip()
-            if not label:
-                raise DataError("the label is empty")
-            labels[label] = None
-            corners = [(row[column] or "").strip() for column in COLUMNS[2:]]
-            if not any(corners):
-                continue
-            if size is None:
-                stated = (row.get("height") or "").strip(), (row.get("width") or "").strip()
-                size = (int(stated[0]), int(stated[1])) if all(stated) else picture_size(image)
-            difficult = (row.get("difficult") or "").strip().lower() in ("1", "true", "yes")
-            boxes.append(box_in(corners, label, size, difficult=difficult))
-        except ValueError as error:  # DataError is one
-            raise DataError(f"line {line}: {error}") from error
-    return Record(name, image, tuple(labels), tuple(boxes))
 
 
 def _record(
@@ -153,6 +97,7 @@ def _record(
     images: Path | None,
     label: str | None,
     shelf: Shelf,
+    frames: Frames,
 ) -> Record:
     if not isinstance(entry, dict):
         raise DataError(f"a {type(entry).__name__} came; file, label and boxes are wanted")
@@ -167,12 +112,13 @@ def _record(
         if given and len(labels) > 1:
             raise DataError("boxes of several labels; they are wanted by label, under 'objects'")
         objects = dict.fromkeys(labels, given)
-    boxes: list[Box] = []
-    if any(objects.values()):
-        size = _stated_size(entry) or picture_size(image)
-        boxes = [box_in(corners, str(of), size) for of, some in objects.items() for corners in some]
     labels = tuple(str(of) for of in objects)
-    return Record(name, image, labels, tuple(boxes), _masks(entry, about, labels, folder, shelf))
+    masks = _masks(entry, about, labels, folder, shelf)
+    if masks is None and not any(objects.values()):
+        return Record(name, image, labels)
+    frame = frames.of(image, _stated_size(entry))
+    boxes = [frame.box(corners, str(of)) for of, some in objects.items() for corners in some or ()]
+    return Record(name, image, labels, tuple(boxes), frame.masks(masks))
 
 
 def labels_of(entry: Mapping[str, Any], field: str | None) -> tuple[str, ...]:
@@ -223,10 +169,7 @@ def _masks(
 def _find(name: str, folder: Path, given: Path | None, usual: str, shelf: Shelf) -> Path:
     """A file where it was said to be, in the usual folder beside the table, or beside it."""
     places = [given] if given is not None else [folder / usual, folder]
-    for place in places:
-        if shelf.has(place / name):
-            return place / name
-    raise DataError(f"there is no file '{places[0] / name}'")
+    return find_file(name, places, shelf)
 
 
 def _with_ids(dataset: Dataset, entries: Sequence[Any], label: str | None) -> Dataset:
@@ -234,10 +177,20 @@ def _with_ids(dataset: Dataset, entries: Sequence[Any], label: str | None) -> Da
     ids = dict(dataset.imagenet_ids)
     kept = {record.id for record in dataset.records}
     for entry in entries:
-        if not isinstance(entry, dict) or (entry.get("file") or entry.get("image")) not in kept:
+        name = entry.get("file") or entry.get("image") if isinstance(entry, dict) else None
+        if not isinstance(name, str) or printable(name) not in kept:
             continue
         if entry.get("imagenet_ids") and "objects" not in entry:
             (only,) = labels_of(entry, label)[:1]
             fresh = (*ids.get(only, ()), *class_numbers(entry["imagenet_ids"]))
             ids[only] = tuple(dict.fromkeys(fresh))
     return dataclasses.replace(dataset, imagenet_ids=ids)
+
+
+FORMAT = Format(
+    "table",
+    "annotations.json with a list of pictures and their labels",
+    detect,
+    read,
+    takes=("images", "label"),
+)

@@ -8,33 +8,24 @@ from dataclasses import is_dataclass
 from typing import Any, cast
 
 from seewhy.errors import TargetError
-from seewhy.targets import boxes, kinds, language, many, regions, similarity
+from seewhy.targets import kinds, many
 from seewhy.targets.kinds import Choice, Target
 from seewhy.targets.own import OWN, class_name, is_own
 from seewhy.targets.unrestored import Unrestored
 
-KINDS: dict[str, Callable[..., Any]] = {
-    "ClassScore": kinds.ClassScore,
-    "Binary": kinds.Binary,
-    "Regression": kinds.Regression,
-    "Predicted": kinds.Predicted,
-    "Probability": kinds.Probability,
-    "Contrast": kinds.Contrast,
-    "Finer": kinds.Finer,
-    "Counterfactual": kinds.Counterfactual,
-    "Sum": kinds.Sum,
-    "Product": kinds.Product,
+_MADE: dict[str, Callable[..., Any]] = {
     "Function": lambda name: kinds.Function(None, name),
-    "Region": regions.Region,
-    "Mask": regions.Mask,
-    "BoxScore": boxes.BoxScore,
-    "Token": language.Token,
-    "Sentence": language.Sentence,
-    "Similarity": similarity.Similarity,
-    "TopK": many.TopK,
     "Several": lambda targets: many.Several(*targets),
     "PerImage": lambda targets: many.PerImage(*targets),
 }
+"""Those whose parts are not the arguments that make them."""
+
+
+def _makers() -> dict[str, Callable[..., Any]]:
+    """How each kind of target is made from its parts, by the name that is saved: its class's."""
+    ours = [one for one in _kinds_of(Choice) if not is_own(one)]
+    named = {one.__name__: one for one in ours if one not in (Target, Unrestored)}
+    return {**named, **_MADE}
 
 
 def target_from_json(saved: Any) -> Choice:
@@ -50,11 +41,12 @@ def target_from_json(saved: Any) -> Choice:
     kind = saved.get("kind") if isinstance(saved, dict) else None
     if kind == OWN:
         return _own(saved)
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise TargetError(f"{saved!r} is not a saved target; known kinds are {', '.join(KINDS)}")
+    makers = _makers()
+    if not isinstance(kind, str) or kind not in makers:
+        raise TargetError(f"{saved!r} is not a saved target; known kinds are {', '.join(makers)}")
     parts = {name: _part(value) for name, value in saved.items() if name != "kind"}
     try:
-        return cast(Choice, KINDS[kind](**parts))
+        return cast(Choice, makers[kind](**parts))
     except TypeError as error:
         raise TargetError(f"a saved {kind} has the wrong parts: {error}") from error
 
