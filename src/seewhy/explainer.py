@@ -208,14 +208,15 @@ class Explainer:
     def prepare(self, source: ImageSource, target: Any = None) -> Prepared:
         """The picture as it came and as the model will see it."""
         if not isinstance(source, Tensor):
-            read = self.preprocess.read(
+            found = self.preprocess.picture_from(
                 os.fspath(source) if isinstance(source, os.PathLike) else source
             )
+            read = found.pixels
             height, width = read.shape[:2]
             window = self.preprocess.window((height, width))
             tensor, picture = self.preprocess(read), self.preprocess.view(read)
             name = Path(source).name if isinstance(source, (str, os.PathLike)) else None
-            return Prepared(source, name, picture, window, tensor, target)
+            return Prepared(source, name, picture, window, tensor, target, found.notes)
         tensor = source[0] if source.ndim == 4 and len(source) == 1 else source
         if tensor.ndim != 3:
             raise ImageError(
@@ -274,10 +275,11 @@ class Explainer:
 
     def _assumed(self, one: Prepared) -> tuple[str, ...]:
         """A warning, where what was done to a picture, or how it is drawn, is a guess."""
+        notes = tuple(f"as to the picture, {note}" for note in one.notes)
         drawn_as_it_is = isinstance(one.source, Tensor) and self.preprocess.rgb is not None
         if "assumed" not in self.preprocess.source or drawn_as_it_is:
-            return ()
-        return (f"the preprocessing is {self.preprocess.source}",)
+            return notes
+        return (f"the preprocessing is {self.preprocess.source}", *notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,6 +292,7 @@ class Prepared:
     window: Window
     tensor: Tensor
     target: Any
+    notes: tuple[str, ...] = ()
 
 
 def named_predictions(

@@ -20,6 +20,7 @@ from seewhy.cli.terminal import (
     say,
     say_error,
     say_json,
+    say_note,
     say_warnings,
     score_in_words,
     show_results,
@@ -145,7 +146,10 @@ def explain(
     options.check_colormap(colormap)
     if out.exists() and not out.is_dir():
         raise ImageError(f"--out '{out}' is a file; a folder is wanted")
-    pictures, misses = find_pictures(images, leave_out=out)
+    given = find_pictures(images, leave_out=out)
+    pictures, misses = given.pictures, given.misses
+    for left_out in given.left_out:
+        say_note(left_out)
     for miss in misses:
         say_error(miss)
     if not any(Path(picture).exists() for picture in pictures):

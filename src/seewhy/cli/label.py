@@ -14,7 +14,7 @@ from seewhy.cli import options
 from seewhy.cli.explain import explained
 from seewhy.cli.loading import load
 from seewhy.cli.pictures import find_pictures
-from seewhy.cli.terminal import progress, say, say_error, say_warnings, show_table
+from seewhy.cli.terminal import progress, say, say_error, say_note, say_warnings, show_table
 from seewhy.errors import ImageError, LayerError, MethodError
 from seewhy.files import written_aside
 
@@ -130,7 +130,10 @@ def label(
             f"--out '{out}' is there already and not an empty folder; labels of two runs are not "
             "mixed: take another or delete it."
         )
-    pictures, misses = find_pictures([str(folder)], leave_out=out)
+    given = find_pictures([str(folder)], leave_out=out)
+    pictures, misses = given.pictures, given.misses
+    for left_out in given.left_out:
+        say_note(left_out)
     for miss in misses:
         say_error(miss)
     if not pictures:

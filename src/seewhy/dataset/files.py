@@ -59,6 +59,8 @@ def picture_size(path: Path) -> tuple[int, int]:
         with PIL.Image.open(path) as opened:
             width, height = opened.size
             turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            if opened.format == "TIFF":  # whose size Pillow turns itself, and from version 11 on
+                width, height = (opened.tag_v2[tag] for tag in (256, 257))  # type: ignore[attr-defined]
     except Exception as error:  # as in seewhy.images: decoders raise all sorts
         raise DataError(f"the picture '{path}' cannot be read ({error})") from error
     return (width, height) if turned else (height, width)
