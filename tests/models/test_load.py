@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from seewhy.errors import ModelError
 from seewhy.models import load as load_module
-from seewhy.models.checkpoint import Weights, load_weights
+from seewhy.models.checkpoint import Weights
+from seewhy.models.fitting import load_weights
 from seewhy.models.load import available_models, load_model, preprocess_of
 
 torchvision = pytest.importorskip("torchvision")
@@ -507,10 +508,10 @@ def test_an_architecture_with_a_name_is_refused() -> None:
         ("empty.pth", b"", "is empty"),
         ("empty.safetensors", b"", "is empty"),
         ("text.pth", b"hello, this is a text", "damaged or no PyTorch checkpoint"),
-        ("html.pth", b"<!DOCTYPE html><html></html>", "damaged or no PyTorch checkpoint"),
+        ("html.pth", b"<!DOCTYPE html><html></html>", "a web page"),
         ("zeros.pth", bytes(1000), "damaged or no PyTorch checkpoint"),
         ("text.safetensors", b"hello, this is a text", "damaged or no safetensors file"),
-        ("numbers.pth", pickle.dumps([1, 2]), "damaged or no PyTorch checkpoint"),
+        ("numbers.pth", pickle.dumps([1, 2]), r"a pickle that torch\.save did not write"),
     ],
 )
 def test_a_file_that_is_no_checkpoint_is_a_sentence(

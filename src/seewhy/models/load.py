@@ -16,17 +16,13 @@ from torch import nn
 
 from seewhy.errors import ImageError, ModelError
 from seewhy.images import Preprocess
-from seewhy.models.checkpoint import (
-    is_checkpoint,
-    load_weights,
-    module_in,
-    read_checkpoint,
-    weights_in,
-)
+from seewhy.models.checkpoint import module_in, weights_in
 from seewhy.models.demo import PARAMETERS, demo, demo_cat_dog
 from seewhy.models.exported import made_for
 from seewhy.models.factory import call_factory, is_factory, working_folder_importable
+from seewhy.models.fitting import load_weights
 from seewhy.models.watch import unwrap
+from seewhy.models.weight_files import is_checkpoint, read_checkpoint
 from seewhy.models.zoo import (
     Built,
     assumed_preprocess,
@@ -93,6 +89,7 @@ def load_model(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     labels: str | Path | Sequence[str] | None = None,
+    weights: str | None = None,
     trust_pickle: bool = False,
     device: str | torch.device = "cpu",
 ) -> LoadedModel:
@@ -108,7 +105,8 @@ def load_model(
             - either of these with `:random`: untrained, its weights drawn with seed 0;
             - `package.module:factory`: called without arguments, or with `num_classes=`;
             - a file: `.safetensors`, a state dict in `.pt` or `.pth`, a whole pickled module,
-              a program that `torch.export.save` wrote (`.pt2`), or TorchScript.
+              a program that `torch.export.save` wrote (`.pt2`), or TorchScript; or the folder or
+              the index of weights in several files.
         arch: For a file, the network its weights belong in: `torchvision/NAME`, `timm/NAME` or
             `package.module:factory`.
         num_classes: Build the network with a head of this many classes.
@@ -118,6 +116,8 @@ def load_model(
         std: As `mean`.
         labels: The classes' names in order, or a file of them: a line each, a JSON list, or a
             JSON object from index to name.
+        weights: For a file with several sets of weights, such as `state_dict_ema` beside
+            `state_dict`, the name of the one to take.
         trust_pickle: Read a file that holds Python objects or a program. This runs code from the
             file: only for files whose origin you trust.
         device: Where to put the model.
@@ -131,7 +131,7 @@ def load_model(
     name = str(spec)
     if num_classes is not None and (isinstance(num_classes, bool) or num_classes < 1):
         raise ModelError(f"num_classes is {num_classes!r}; a whole number of at least 1 is wanted")
-    built = _build(name, arch, num_classes, trust_pickle)
+    built = _build(name, arch, num_classes, weights, trust_pickle)
     preprocess = _changed(built.preprocess, size, mean, std)
     if labels is None:
         names, labels_source = built.labels, built.labels_source
@@ -202,15 +202,18 @@ def _torchvision_entries() -> list[ModelEntry]:
     return entries
 
 
-def _build(spec: str, arch: str | None, num_classes: int | None, trust_pickle: bool) -> Built:
+def _build(
+    spec: str, arch: str | None, num_classes: int | None, weights: str | None, trust_pickle: bool
+) -> Built:
     is_file = is_checkpoint(Path(spec))
     named = spec in _EMBEDDED or spec.startswith(("torchvision/", "timm/"))
-    if is_file or (not named and Path(spec).is_file()):
-        return _from_file(Path(spec), arch, num_classes, trust_pickle)
-    if arch is not None:
-        raise ModelError(
-            f"--arch {arch} goes with a file of weights, and {spec!r} is none: leave one out"
-        )
+    if is_file or (not named and Path(spec).exists()):
+        return _from_file(Path(spec), arch, num_classes, weights, trust_pickle)
+    for option, value in (("--arch", arch), ("--weights", weights)):
+        if value is not None:
+            raise ModelError(
+                f"{option} {value} goes with a file of weights, and {spec!r} is none: leave one out"
+            )
     if spec in _EMBEDDED:
         if num_classes is not None:
             raise ModelError(
@@ -246,20 +249,22 @@ def _in_zoo(name: str) -> list[str]:
     return found
 
 
-def _from_file(path: Path, arch: str | None, num_classes: int | None, trust_pickle: bool) -> Built:
+def _from_file(
+    path: Path, arch: str | None, num_classes: int | None, entry: str | None, trust_pickle: bool
+) -> Built:
     # A trusted module's class is imported, often from where the user stands.
     with working_folder_importable() if trust_pickle else nullcontext():
         content = read_checkpoint(path, trust_pickle=trust_pickle)
     module = module_in(content)
     if module is not None:
-        if arch is not None or num_classes is not None:
+        if arch is not None or num_classes is not None or entry is not None:
             raise ModelError(
-                f"{path} holds a whole module, which has its architecture and head: leave --arch "
-                "and --num-classes out"
+                f"{path} holds a whole module, which has its architecture, head and weights: leave "
+                "--arch, --num-classes and --weights out"
             )
         built = _undescribed(module, None)
         return dataclasses.replace(built, notes=("a whole module from the file", *built.notes))
-    weights = weights_in(content, path)
+    weights = weights_in(content, path, entry)
     if arch is None:
         raise ModelError(
             f"{path} holds weights and not the network they belong in: name it with --arch "
