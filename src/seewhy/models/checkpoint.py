@@ -80,11 +80,9 @@ def weights_in(content: object, path: Path, wanted: str | None = None) -> Weight
         if not found:
             break
         entry, others = _entry(found, wanted, path)
-        chosen_instead = (
-            f"; weights={others[0]!r} or --weights {others[0]} takes that" if others else ""
-        )
-        aside = f" (and not {listed(others)}{chosen_instead})" if others else ""
+        aside = f" (and not {listed(others)}: --weights NAME chooses)" if others else ""
         entries.append(f"{entry!r}{aside}")
+        seen += [str(name) for name in found]
         wanted = None if entry == wanted else wanted
         content = content[entry]
     tensors = _tensors_of(content, path)

@@ -8,10 +8,10 @@ none calls a function of the file's choosing.
 from __future__ import annotations
 
 import argparse
-import collections
 import datetime
 import pathlib
 import types
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,30 @@ _PATHS = [
     for name in names
 ]
 
+# Lightning's settings: a dictionary whose entries can also be reached by a dot.
+_ATTRIBUTE_DICTS = (
+    "pytorch_lightning.utilities.parsing.AttributeDict",
+    "lightning_fabric.utilities.data.AttributeDict",
+    "lightning.fabric.utilities.data.AttributeDict",
+)
+
+
+# PyTorch fills dictionaries and lists alone; these stand for what is read like one.
+def _as_dict(_default: object = None) -> dict[Any, Any]:
+    return {}
+
+
+def _as_list(items: Iterable[Any] = (), _longest: object = None) -> list[Any]:
+    return list(items)
+
+
 # For torch.serialization.safe_globals: a callable, or one with the name that files call it by.
 HARMLESS: list[Any] = [
     argparse.Namespace,
     types.SimpleNamespace,
-    collections.defaultdict,
-    collections.deque,
+    (_as_dict, "collections.defaultdict"),
+    (_as_list, "collections.deque"),
+    *((dict, name) for name in _ATTRIBUTE_DICTS),
     *(list, dict, set, frozenset, tuple, int, float, bool, complex),
     *(datetime.datetime, datetime.date, datetime.time, datetime.timedelta, datetime.timezone),
     *_PATHS,

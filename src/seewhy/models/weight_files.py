@@ -92,7 +92,7 @@ def _read_shards(path: Path, *, trust_pickle: bool) -> dict[str, Tensor]:
         ) from error
     tensors: dict[str, Tensor] = {}
     for file in files:
-        if Path(file).name != file:
+        if Path(file).name != file or not path.with_name(file).is_file():
             raise ModelError(f"{path} names '{file}', which is not beside it: copy it again")
         content = read_checkpoint(path.with_name(file), trust_pickle=trust_pickle)
         if isinstance(content, dict):
