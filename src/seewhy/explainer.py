@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from seewhy.attribution import Method, run
 from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation, Prediction
-from seewhy.images import Preprocess, Window
+from seewhy.images import Preprocess, Window, preprocess_from
 from seewhy.layers import LayerSpec
 from seewhy.models.load import LoadedModel, preprocess_of
 from seewhy.models.many_runs import EXACT, Speed
@@ -112,7 +112,7 @@ class Explainer:
         self.name = loaded.name if loaded else type(model).__name__
         self.labels = labels if labels is not None or loaded is None else loaded.labels
         own = loaded.preprocess if loaded else preprocess_of(self.module)
-        preprocess = preprocess or own
+        preprocess = own if preprocess is None else preprocess_from(preprocess)
         self.preprocess = preprocess if rgb is None else replace(preprocess, rgb=rgb)
         self.methods = [method] if isinstance(method, str) or callable(method) else list(method)
         self.layer, self.fuse, self.output, self.inputs = layer, fuse, output, inputs
@@ -279,7 +279,8 @@ class Explainer:
         drawn_as_it_is = isinstance(one.source, Tensor) and self.preprocess.rgb is not None
         if "assumed" not in self.preprocess.source or drawn_as_it_is:
             return notes
-        return (f"the preprocessing is {self.preprocess.source}", *notes)
+        words = f"{self.preprocess.source}; {self.preprocess.describe()}"
+        return (f"the preprocessing is {words}", *notes)
 
 
 @dataclass(frozen=True, eq=False)

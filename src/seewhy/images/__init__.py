@@ -7,6 +7,7 @@ corner, so that pixel `x` covers `x` to `x + 1` and has its centre at `x + 0.5`.
 from seewhy.images.pixels import Picture
 from seewhy.images.preprocess import INTERPOLATIONS, Preprocess
 from seewhy.images.reading import ImageSource, read_image, read_picture
+from seewhy.images.transforms import preprocess_from
 from seewhy.images.window import Window, place
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Preprocess",
     "Window",
     "place",
+    "preprocess_from",
     "read_image",
     "read_picture",
 ]

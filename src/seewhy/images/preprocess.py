@@ -158,6 +158,30 @@ class Preprocess:
         pixels = (values * 255).round().clamp(0, 255).to(torch.uint8)
         return pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
 
+    def describe(self) -> str:
+        """In words, what is done to a picture."""
+        height, width = self.size
+        if self.resize is None:
+            resized = "not resized"
+        elif isinstance(self.resize, int):
+            resized = f"resized so that the shorter side is {self.resize} px ({self.interpolation})"
+        else:
+            resized = (
+                f"resized to {self.resize[0]}×{self.resize[1]} px, whatever their shape "
+                f"({self.interpolation})"
+            )
+        whole = self.resize == self.size
+        cropped = "nothing is cut off" if whole else f"the middle {height}×{width} px are taken"
+        grey = "made grey, " if len(self.mean) == 1 and self.rgb is None else ""
+        mean, std = (
+            ", ".join(f"{value:.4g}" for value in values[:3]) + (", …" if len(values) > 3 else "")
+            for values in (self.mean, self.std)
+        )
+        return (
+            f"pictures are {grey}{resized}, {cropped}, and values normalised with mean ({mean}) "
+            f"and std ({std})"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON has them; `from_json` gives an equal Preprocess."""
         fields = dataclasses.asdict(self)
