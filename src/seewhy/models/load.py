@@ -16,6 +16,7 @@ from torch import nn
 
 from seewhy.errors import ImageError, ModelError
 from seewhy.images import Preprocess, preprocess_from
+from seewhy.models import hugging_face
 from seewhy.models.checkpoint import module_in, weights_in
 from seewhy.models.demo import PARAMETERS, demo, demo_cat_dog
 from seewhy.models.exported import made_for
@@ -111,7 +112,9 @@ def load_model(
             - `package.module:factory`: called without arguments, or with `num_classes=`;
             - a file: `.safetensors`, a state dict in `.pt` or `.pth`, a whole pickled module,
               a program that `torch.export.save` wrote (`.pt2`), or TorchScript; or the folder or
-              the index of weights in several files.
+              the index of weights in several files;
+            - a folder of the Hugging Face hub, whose `config.json` names a network of timm or
+              transformers.
         arch: For a file, the network its weights belong in: `torchvision/NAME`, `timm/NAME` or
             `package.module:factory`.
         num_classes: Build the network with a head of this many classes.
@@ -284,6 +287,13 @@ def _in_zoo(name: str) -> list[str]:
 def _from_file(
     path: Path, arch: str | None, num_classes: int | None, entry: str | None, trust_pickle: bool
 ) -> Built:
+    if path.is_dir() and arch is None and (config := hugging_face.described(path)):
+        if num_classes is not None or entry is not None:
+            raise ModelError(
+                f"{path} names its network, which has its head and weights: leave --num-classes "
+                "and --weights out, or name the network with --arch"
+            )
+        return hugging_face.build(path, config)
     # A trusted module's class is imported, often from where the user stands.
     with working_folder_importable() if trust_pickle else nullcontext():
         content = read_checkpoint(path, trust_pickle=trust_pickle)
@@ -304,9 +314,8 @@ def _from_file(
         )
     built = _architecture(arch, num_classes, tuple(weights.tensors))
     notes = load_weights(built.module, weights, path)
-    preprocess, more = beside(path) or (in_checkpoint(content, built.preprocess), ())
-    notes = (*built.notes, *notes, *more)
-    return dataclasses.replace(built, preprocess=preprocess, notes=notes)
+    preprocess = beside(path, in_checkpoint(content, built.preprocess))
+    return dataclasses.replace(built, preprocess=preprocess, notes=(*built.notes, *notes))
 
 
 def _architecture(arch: str, num_classes: int | None, names: tuple[str, ...]) -> Built:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from seewhy.errors import ImageError, ModelError
-from seewhy.images import Preprocess
-from seewhy.images.configurations import read_configuration
+from seewhy.images import Preprocess, preprocess_from
 
 Size = int | tuple[int, int]
 
@@ -126,17 +125,24 @@ def _both(size: Any) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
-def beside(path: Path) -> tuple[Preprocess, tuple[str, ...]] | None:
-    """The preprocessing in a configuration that lies beside a file of weights, or in its folder."""
+def beside(path: Path, preprocess: Preprocess) -> Preprocess:
+    """The preprocessing in a configuration that lies beside a file of weights, or in its folder.
+
+    Where there is none, it is the one that is given; where it does what cannot be done here, the
+    one that is given is assumed, and its source says so.
+    """
     folder = path if path.is_dir() else path.parent
     for name in _BESIDE:
-        if (folder / name).is_file():
-            try:
-                return read_configuration(folder / name)
-            except ImageError as error:
-                if name != "config.json":  # which need not say anything of pictures
-                    raise ModelError(f"{error} Or give preprocess=, which is preferred") from error
-    return None
+        if not (folder / name).is_file():
+            continue
+        try:
+            return preprocess_from(folder / name)
+        except ImageError as error:
+            if name == "config.json":  # which need not say anything of pictures
+                continue
+            source = f"assumed ({error}) instead of {folder / name}: {preprocess.source}"
+            return dataclasses.replace(preprocess, source=source)
+    return preprocess
 
 
 def in_checkpoint(content: object, preprocess: Preprocess) -> Preprocess:
