@@ -35,11 +35,12 @@ MAY_IMPORT = {
     "option": set(),
     "precision": set(),
     "progress": set(),
+    "signatures": set(),
     "version": set(),
     "endings": {"errors"},
     "scaling": {"errors"},
     "boxes": {"errors"},
-    "images": {"errors"},
+    "images": {"signatures", "errors"},
     # How a result is written: a picture, or data that can be read back.
     "data_file": {"facts", "files", "errors"},
     "saving": {"data_file", "endings", "files", "errors"},
@@ -51,7 +52,7 @@ MAY_IMPORT = {
     "render": {"saving", "errors"},
     "report": {"render", "errors"},
     # Models are watched, and asked for what methods need.
-    "models": {"images", "one_line", "precision", "progress", "errors"},
+    "models": {"images", "one_line", "precision", "progress", "signatures", "errors"},
     "layers": {"models", "errors"},
     "meaning": {"models", "targets", "precision", "errors"},
     "evidence": {"meaning", "models", "targets", "precision", "errors"},

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seewhy.attribution import answer
 from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation, Prediction
-from seewhy.images import ImageSource, Preprocess, Window
+from seewhy.images import ImageSource, Preprocess, Window, preprocess_from
 from seewhy.layers import LayerSpec
 from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel, preprocess_of
@@ -109,7 +109,7 @@ class Explainer:
         self.name = loaded.name if loaded else type(model).__name__
         self.labels = labels if labels is not None or loaded is None else loaded.labels
         own = loaded.preprocess if loaded else preprocess_of(self.module)
-        preprocess = preprocess or own
+        preprocess = own if preprocess is None else preprocess_from(preprocess)
         self.preprocess = preprocess if rgb is None else replace(preprocess, rgb=rgb)
         self.request = Request.of(
             method, layer=layer, fuse=fuse, output=output, picture=picture, shared=shared,
@@ -205,14 +205,15 @@ class Explainer:
     def prepare(self, source: ImageSource, target: Any = None) -> Prepared:
         """The picture as it came and as the model will see it."""
         if not isinstance(source, Tensor):
-            read = self.preprocess.read(
+            found = self.preprocess.picture_from(
                 os.fspath(source) if isinstance(source, os.PathLike) else source
             )
+            read = found.pixels
             height, width = read.shape[:2]
             window = self.preprocess.window((height, width))
             tensor, picture = self.preprocess(read), self.preprocess.view(read)
             name = Path(source).name if isinstance(source, (str, os.PathLike)) else None
-            return Prepared(source, name, picture, window, tensor, target)
+            return Prepared(source, name, picture, window, tensor, target, found.notes)
         tensor = source[0] if source.ndim == 4 and len(source) == 1 else source
         if tensor.ndim != 3:
             raise ImageError(
@@ -264,10 +265,12 @@ class Explainer:
 
     def _assumed(self, one: Prepared) -> tuple[str, ...]:
         """A warning, where what was done to a picture, or how it is drawn, is a guess."""
+        notes = tuple(f"as to the picture, {note}" for note in one.notes)
         drawn_as_it_is = isinstance(one.source, Tensor) and self.preprocess.rgb is not None
         if "assumed" not in self.preprocess.source or drawn_as_it_is:
-            return ()
-        return (f"the preprocessing is {self.preprocess.source}",)
+            return notes
+        words = f"{self.preprocess.source}; {self.preprocess.describe()}"
+        return (f"the preprocessing is {words}", *notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,6 +283,7 @@ class Prepared:
     window: Window
     tensor: Tensor
     target: Any
+    notes: tuple[str, ...] = ()
 
 
 def named_predictions(

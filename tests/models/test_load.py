@@ -22,7 +22,9 @@ from torch import Tensor, nn
 
 from seewhy.errors import ModelError
 from seewhy.models import load as load_module
-from seewhy.models.checkpoint import Weights, load_weights
+from seewhy.models import preprocessing
+from seewhy.models.checkpoint import Weights
+from seewhy.models.fitting import load_weights
 from seewhy.models.load import available_models, load_model, preprocess_of
 
 torchvision = pytest.importorskip("torchvision")
@@ -507,10 +509,10 @@ def test_an_architecture_with_a_name_is_refused() -> None:
         ("empty.pth", b"", "is empty"),
         ("empty.safetensors", b"", "is empty"),
         ("text.pth", b"hello, this is a text", "damaged or no PyTorch checkpoint"),
-        ("html.pth", b"<!DOCTYPE html><html></html>", "damaged or no PyTorch checkpoint"),
+        ("html.pth", b"<!DOCTYPE html><html></html>", "a web page"),
         ("zeros.pth", bytes(1000), "damaged or no PyTorch checkpoint"),
         ("text.safetensors", b"hello, this is a text", "damaged or no safetensors file"),
-        ("numbers.pth", pickle.dumps([1, 2]), "damaged or no PyTorch checkpoint"),
+        ("numbers.pth", pickle.dumps([1, 2]), r"a pickle that torch\.save did not write"),
     ],
 )
 def test_a_file_that_is_no_checkpoint_is_a_sentence(
@@ -652,13 +654,14 @@ def test_each_value_given_replaces_one_and_the_rest_stays() -> None:
     size = load_model("timm/resnet10t:random", size=352).preprocess
     assert (size.size, size.resize, size.mean) == ((352, 352), 402, usual.mean)
     every = load_model(ARCH, size=64, mean=(0, 0, 0), std=[1, 1, 1]).preprocess
-    assert every.source == "size and mean and std given"
+    assert every.source.startswith("size and mean and std given (the resize is assumed to scale")
+    assert "; the rest assumed" in every.source
 
 
 @given(st.integers(1, 600), st.integers(1, 600), st.integers(20, 900), st.integers(20, 900))
 def test_a_size_that_is_given_is_never_padded(h: int, w: int, rows: int, columns: int) -> None:
     base = load_module.assumed_preprocess()
-    changed = load_module._changed(base, (h, w), None, None)
+    changed = preprocessing.changed(base, size=(h, w))
     window = changed.window((rows, columns))
     assert window.left >= 0
     assert window.top >= 0

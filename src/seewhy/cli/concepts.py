@@ -11,7 +11,7 @@ from seewhy.cli import options
 from seewhy.cli.file_names import slug
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
-from seewhy.cli.terminal import progress, say, say_error, say_warnings, show_table
+from seewhy.cli.terminal import progress, say, say_error, say_note, say_warnings, show_table
 from seewhy.endings import RESULTS, ending_of
 from seewhy.errors import ImageError
 
@@ -65,7 +65,10 @@ def concepts(
     if out is not None:
         ending_of(out, "a page of concepts", RESULTS)
     folder = out.parent if out else Path("seewhy-out")
-    pictures, misses = find_pictures(images, leave_out=folder)
+    given = find_pictures(images, leave_out=folder)
+    pictures, misses = given.pictures, given.misses
+    for left_out in given.left_out:
+        say_note(left_out)
     if misses:
         for miss in misses:
             say_error(miss)

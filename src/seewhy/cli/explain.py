@@ -21,6 +21,7 @@ from seewhy.cli.terminal import (
     say,
     say_error,
     say_json,
+    say_note,
     say_warnings,
     score_in_words,
     show_results,
@@ -200,7 +201,10 @@ def _find(images: Sequence[str], out: Path) -> tuple[list[str], list[str]]:
             f"--out '{out}' reads like a file, and a folder is wanted; explain writes a file for "
             f"each map, so give a folder: --out {out.parent / out.stem}"
         )
-    pictures, misses = find_pictures(images, leave_out=out)
+    given = find_pictures(images, leave_out=out)
+    pictures, misses = given.pictures, given.misses
+    for left_out in given.left_out:
+        say_note(left_out)
     for miss in misses:
         say_error(miss)
     if not any(Path(picture).exists() for picture in pictures):

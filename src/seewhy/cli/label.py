@@ -15,7 +15,7 @@ from seewhy.cli.completion import complete_methods
 from seewhy.cli.explain import explained
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
-from seewhy.cli.terminal import progress, say, say_error, say_warnings, show_table
+from seewhy.cli.terminal import progress, say, say_error, say_note, say_warnings, show_table
 from seewhy.dataset.formats import FORMATS, WRITTEN
 from seewhy.errors import DataError, ImageError, LayerError, MethodError
 from seewhy.files import written_aside
@@ -113,7 +113,10 @@ def label(
     if format_ not in WRITTEN:
         raise DataError(f"--format '{format_}' is not known; choose one of {', '.join(WRITTEN)}.")
     _check(threshold, class_from_folder and bool(target), folder, out)
-    pictures, misses = find_pictures([str(folder)], leave_out=out)
+    given = find_pictures([str(folder)], leave_out=out)
+    pictures, misses = given.pictures, given.misses
+    for left_out in given.left_out:
+        say_note(left_out)
     for miss in misses:
         say_error(miss)
     if not pictures:

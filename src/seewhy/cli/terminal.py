@@ -22,6 +22,11 @@ def say_error(message: str) -> None:
     typer.echo(f"{typer.style('error:', fg='red', bold=True)} {one_line(message)}", err=True)
 
 
+def say_note(message: str) -> None:
+    """One line on stderr that is no fault: what a user might not expect."""
+    typer.echo(f"{typer.style('note:', fg='cyan', bold=True)} {one_line(message)}", err=True)
+
+
 def say(line: str) -> None:
     """One line on stdout, never folded: paths stay whole to be copied."""
     typer.echo(line)

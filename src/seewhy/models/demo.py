@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from seewhy.errors import ModelError
 from seewhy.images import Preprocess
-from seewhy.models.checkpoint import load_weights, read_checkpoint, weights_in
+from seewhy.models.checkpoint import weights_in
+from seewhy.models.fitting import load_weights
+from seewhy.models.weight_files import read_checkpoint
 from seewhy.models.zoo import Built, import_zoo, seeded, timm_labels
 
 # The weights come from TensorFlow, whose "same" padding is larger at the right and the bottom when

@@ -9,24 +9,22 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from seewhy.errors import ImageError, ModelError
-from seewhy.images import Preprocess
-from seewhy.models.checkpoint import (
-    is_checkpoint,
-    load_weights,
-    module_in,
-    read_checkpoint,
-    weights_in,
-)
+from seewhy.images import Preprocess, preprocess_from
+from seewhy.models import hugging_face
+from seewhy.models.checkpoint import module_in, weights_in
 from seewhy.models.demo import PARAMETERS, demo, demo_cat_dog
 from seewhy.models.exported import made_for
 from seewhy.models.factory import call_factory, is_factory, working_folder_importable
+from seewhy.models.fitting import load_weights
 from seewhy.models.modules import unwrap
+from seewhy.models.preprocessing import beside, changed, in_checkpoint
+from seewhy.models.weight_files import is_checkpoint, read_checkpoint
 from seewhy.models.zoo import (
     Built,
     assumed_preprocess,
@@ -98,10 +96,15 @@ def load_model(
     *,
     arch: str | None = None,
     num_classes: int | None = None,
+    preprocess: Any = None,
     size: int | tuple[int, int] | None = None,
+    resize: int | tuple[int, int] | Literal["none"] | None = None,
+    crop: int | tuple[int, int] | Literal["none"] | None = None,
+    interpolation: str | None = None,
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     labels: str | Path | Sequence[str] | None = None,
+    weights: str | None = None,
     trust_pickle: bool = False,
     device: str | torch.device = "cpu",
 ) -> LoadedModel:
@@ -117,22 +120,39 @@ def load_model(
             - either of these with `:random`: untrained, its weights drawn with seed 0;
             - `package.module:factory`: called without arguments, or with `num_classes=`;
             - a file: `.safetensors`, a state dict in `.pt` or `.pth`, a whole pickled module,
-              a program that `torch.export.save` wrote (`.pt2`), or TorchScript.
+              a program that `torch.export.save` wrote (`.pt2`), or TorchScript; or the folder or
+              the index of weights in several files;
+            - a folder of the Hugging Face hub, whose `config.json` names a network of timm or
+              transformers.
         arch: For a file, the network its weights belong in: `torchvision/NAME`, `timm/NAME` or
             `package.module:factory`.
         num_classes: Build the network with a head of this many classes.
-        size: Pixels of the input, (height, width) or one number for both; what is cut off by the
-            centre crop keeps its share.
+        preprocess: How pictures are prepared, instead of what the model brings: a `Preprocess`, a
+            torchvision transform (`Compose`, a preset), a transformers image processor, or a
+            configuration of timm or transformers, as a dictionary or a JSON file. Those below
+            change parts of it.
+        size: Pixels of the input, (height, width) or one number for both. The resize before the
+            centre crop is scaled with it, unless it is given, so that the same share is cut off.
+        resize: What pictures are resized to first: one number, and the shorter side becomes that;
+            (height, width), and they are squashed to that; `"none"`, and they are not. Without
+            `size` and `crop`, (height, width) is the input's size too.
+        crop: Pixels of the middle that is taken from what was resized, which is the input; the
+            resize stays as it is. `"none"`: the whole picture is squashed to `size`.
+        interpolation: One of `seewhy.images.INTERPOLATIONS`.
         mean: Of each channel, for values from 0 to 1; one number stands for all three.
         std: As `mean`.
         labels: The classes' names in order, or a file of them: a line each, a JSON list, or a
             JSON object from index to name.
+        weights: For a file with several sets of weights, such as `state_dict_ema` beside
+            `state_dict`, the name of the one to take.
         trust_pickle: Read a file that holds Python objects or a program. This runs code from the
             file: only for files whose origin you trust.
         device: Where to put the model.
 
-    Whatever `size`, `mean`, `std` and `labels` leave open comes from the weights' own metadata;
-    where there is none, ImageNet's usual values are assumed. `notes` say which.
+    Whatever these leave open comes from the checkpoint's own configuration, in it or beside it
+    (`preprocessor_config.json`, timm's `config.json`, the training script's `args`), else from the
+    architecture's; where there is none, ImageNet's usual values are assumed. `notes` say which,
+    and in words what is done to a picture.
 
     Raises:
         ModelError: It cannot be found, fetched, read or trusted, or does not fit.
@@ -140,15 +160,30 @@ def load_model(
     name = str(spec)
     if num_classes is not None and (isinstance(num_classes, bool) or num_classes < 1):
         raise ModelError(f"num_classes is {num_classes!r}; a whole number of at least 1 is wanted")
-    built = _build(name, arch, num_classes, trust_pickle)
-    preprocess = _changed(built.preprocess, size, mean, std)
+    built = _build(name, arch, num_classes, weights, trust_pickle)
+    prepared = changed(
+        _given(preprocess, built.preprocess), size=size, resize=resize, crop=crop, mean=mean,
+        std=std, interpolation=interpolation,
+    )  # fmt: skip
     if labels is None:
         names, labels_source = built.labels, built.labels_source
     else:
         names, labels_source = _read_labels(labels)
         _check_labels(names, built.classes, labels_source)
-    notes = (f"preprocessing: {preprocess.source}", f"labels: {labels_source}", *built.notes)
-    return LoadedModel(_placed(built.module, device), preprocess, names, name, notes)
+    notes = (
+        f"preprocessing: {prepared.source}",
+        prepared.describe(),
+        f"labels: {labels_source}",
+        *built.notes,
+    )
+    return LoadedModel(_placed(built.module, device), prepared, names, name, notes)
+
+
+def _given(preprocess: Any, own: Preprocess) -> Preprocess:
+    try:
+        return own if preprocess is None else preprocess_from(preprocess)
+    except ImageError as error:
+        raise ModelError(f"the preprocessing given cannot be used: {error}") from error
 
 
 def preprocess_of(module: nn.Module) -> Preprocess:
@@ -211,15 +246,18 @@ def _torchvision_entries() -> list[ModelEntry]:
     return entries
 
 
-def _build(spec: str, arch: str | None, num_classes: int | None, trust_pickle: bool) -> Built:
+def _build(
+    spec: str, arch: str | None, num_classes: int | None, weights: str | None, trust_pickle: bool
+) -> Built:
     is_file = is_checkpoint(Path(spec))
     named = spec in _EMBEDDED or spec.startswith(("torchvision/", "timm/"))
-    if is_file or (not named and Path(spec).is_file()):
-        return _from_file(Path(spec), arch, num_classes, trust_pickle)
-    if arch is not None:
-        raise ModelError(
-            f"--arch {arch} goes with a file of weights, and {spec!r} is none: leave one out"
-        )
+    if is_file or (not named and Path(spec).exists()):
+        return _from_file(Path(spec), arch, num_classes, weights, trust_pickle)
+    for option, value in (("--arch", arch), ("--weights", weights)):
+        if value is not None:
+            raise ModelError(
+                f"{option} {value} goes with a file of weights, and {spec!r} is none: leave one out"
+            )
     if spec in _EMBEDDED:
         if num_classes is not None:
             raise ModelError(
@@ -255,20 +293,29 @@ def _in_zoo(name: str) -> list[str]:
     return found
 
 
-def _from_file(path: Path, arch: str | None, num_classes: int | None, trust_pickle: bool) -> Built:
+def _from_file(
+    path: Path, arch: str | None, num_classes: int | None, entry: str | None, trust_pickle: bool
+) -> Built:
+    if path.is_dir() and arch is None and (config := hugging_face.described(path)):
+        if num_classes is not None or entry is not None:
+            raise ModelError(
+                f"{path} names its network, which has its head and weights: leave --num-classes "
+                "and --weights out, or name the network with --arch"
+            )
+        return hugging_face.build(path, config)
     # A trusted module's class is imported, often from where the user stands.
     with working_folder_importable() if trust_pickle else nullcontext():
         content = read_checkpoint(path, trust_pickle=trust_pickle)
     module = module_in(content)
     if module is not None:
-        if arch is not None or num_classes is not None:
+        if arch is not None or num_classes is not None or entry is not None:
             raise ModelError(
-                f"{path} holds a whole module, which has its architecture and head: leave --arch "
-                "and --num-classes out"
+                f"{path} holds a whole module, which has its architecture, head and weights: leave "
+                "--arch, --num-classes and --weights out"
             )
         built = _undescribed(module, None)
         return dataclasses.replace(built, notes=("a whole module from the file", *built.notes))
-    weights = weights_in(content, path)
+    weights = weights_in(content, path, entry)
     if arch is None:
         raise ModelError(
             f"{path} holds weights and not the network they belong in: name it with --arch "
@@ -276,7 +323,8 @@ def _from_file(path: Path, arch: str | None, num_classes: int | None, trust_pick
         )
     built = _architecture(arch, num_classes, tuple(weights.tensors))
     notes = load_weights(built.module, weights, path)
-    return dataclasses.replace(built, notes=(*built.notes, *notes))
+    preprocess = beside(path, in_checkpoint(content, built.preprocess))
+    return dataclasses.replace(built, preprocess=preprocess, notes=(*built.notes, *notes))
 
 
 def _architecture(arch: str, num_classes: int | None, names: tuple[str, ...]) -> Built:
@@ -323,48 +371,8 @@ def _preprocess_carried(module: nn.Module) -> tuple[Preprocess, tuple[str, ...],
         source = preprocess.source.replace(
             f"{preprocess.size[0]} px", f"{size[0]}×{size[1]} px as it was exported for"
         )
-        preprocess = dataclasses.replace(_changed(preprocess, size, None, None), source=source)
+        preprocess = dataclasses.replace(changed(preprocess, size=size), source=source)
     return preprocess, (), False
-
-
-def _changed(
-    preprocess: Preprocess,
-    size: int | tuple[int, int] | None,
-    mean: float | Sequence[float] | None,
-    std: float | Sequence[float] | None,
-) -> Preprocess:
-    """The preprocessing with the user's own values in place."""
-    changes: dict[str, object] = {}
-    if size is not None:
-        wanted = (size, size) if isinstance(size, int) else tuple(size)
-        changes["size"] = wanted
-        if preprocess.resize is not None and len(wanted) == 2 and min(wanted) > 0:
-            changes["resize"] = _resize_for(preprocess, wanted)
-    for field, values in (("mean", mean), ("std", std)):
-        if values is not None:
-            numbers = (values,) if isinstance(values, (int, float)) else tuple(values)
-            changes[field] = numbers * 3 if len(numbers) == 1 else numbers
-    if not changes:
-        return preprocess
-    given = " and ".join(field for field in ("size", "mean", "std") if field in changes)
-    rest = "" if {"size", "mean", "std"} <= changes.keys() else f"; the rest {preprocess.source}"
-    try:
-        return dataclasses.replace(preprocess, source=f"{given} given{rest}", **changes)  # type: ignore[arg-type]
-    except ImageError as error:
-        raise ModelError(f"the preprocessing asked for is none: {error}") from error
-
-
-def _resize_for(preprocess: Preprocess, wanted: tuple[int, ...]) -> int | tuple[int, int]:
-    """The resize before a crop to `wanted`, with the same share cut off as before."""
-    (old_height, old_width), (height, width) = preprocess.size, wanted
-    if isinstance(preprocess.resize, tuple):
-        return (
-            round(preprocess.resize[0] * height / old_height),
-            round(preprocess.resize[1] * width / old_width),
-        )
-    assert preprocess.resize is not None
-    # The shorter side is made long enough for the longer side of the crop: never padded.
-    return round(preprocess.resize * max(height, width) / max(old_height, old_width))
 
 
 def _read_labels(labels: str | Path | Sequence[str]) -> tuple[tuple[str, ...], str]:

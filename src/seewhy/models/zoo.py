@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,10 +15,9 @@ from torch import nn
 
 from seewhy.errors import ModelError
 from seewhy.images import Preprocess
+from seewhy.images.configurations import IMAGENET_MEAN, IMAGENET_STD, from_timm
 
 RANDOM_SEED = 0
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 # Both warn unless told how to initialise; both have side branches that only training uses, and
 # both rescale their input inside when torchvision's own weights are loaded.
@@ -298,34 +296,7 @@ def timm_architecture(name: str, num_classes: int | None) -> Built:
 def timm_preprocess(module: nn.Module, source: str) -> tuple[Preprocess, tuple[str, ...]]:
     """The preprocessing of a timm model, and what of it could not be said exactly."""
     timm = import_zoo("timm")
-    config = timm.data.resolve_model_data_config(module)
-    _, height, width = config["input_size"]
-    # As timm computes it: rounded down.
-    scaled = (
-        math.floor(height / config["crop_pct"]),
-        math.floor(width / config["crop_pct"]),
-    )
-    mode = config["crop_mode"]
-    notes: tuple[str, ...] = ()
-    resize: int | tuple[int, int]
-    if mode == "center" and height == width:
-        resize = scaled[0]
-    else:
-        resize = scaled
-        if mode != "squash":
-            notes = (
-                f"timm prepares pictures for this model with crop_mode {mode!r} at "
-                f"{height} x {width}, which is not available: they are squashed instead",
-            )
-    preprocess = Preprocess(
-        size=(height, width),
-        resize=resize,
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
-        interpolation=config["interpolation"],
-        source=source,
-    )
-    return preprocess, notes
+    return from_timm(timm.data.resolve_model_data_config(module), source)
 
 
 def timm_labels(module: nn.Module) -> tuple[str, ...] | None:

@@ -1,197 +1,29 @@
-"""From a picture to the model's input, and from the model's map back onto the picture.
-
-Sizes are (height, width) throughout. Places are in pixels measured from the picture's upper left
-corner, so that pixel `x` covers `x` to `x + 1` and has its centre at `x + 0.5`.
-"""
+"""How a picture becomes the model's input."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import torch
-from PIL import ExifTags
-from PIL.Image import Transpose
 from torch import Tensor
 
 from seewhy.errors import ImageError
+from seewhy.images.pixels import Picture
+from seewhy.images.reading import Readable, read_picture
+from seewhy.images.window import Window
 
-Readable = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
-"""A file, a Pillow image, or an array `(height, width[, channels])`."""
 ImageSource = Readable | Tensor
-"""What can be explained: the same, or a prepared tensor `(channels, height, width)`. Any number of
-channels takes `rgb=`."""
+"""What can be explained: a file, a Pillow image, an array `(height, width[, channels])`, or a
+prepared tensor `(channels, height, width)`. Any number of channels takes `rgb=`."""
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
-TURNS = {  # EXIF orientation → what makes it upright
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
 LARGEST_RESIZED = 100_000_000  # pixels; a strip of 1 × 100,000 px would otherwise fill the memory
-
-
-def read_image(source: Readable) -> np.ndarray:
-    """The picture as uint8 RGB (height, width, 3), upright, in memory of its own.
-
-    A file or PIL image is turned as its EXIF orientation says. What is transparent lies on white.
-    16-bit channels keep their high byte, as Pillow reads 16-bit RGB (12-bit values stored in 16
-    bits come out dark: scale them first). Of an animation or a file of several pages it is the
-    first, of an open PIL image the frame it stands at. ICC profiles are ignored, as in training.
-
-    Args:
-        source: A file, a PIL image, or an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), either
-            uint8 or float from 0 to 1. Neither image nor array is changed.
-
-    Raises:
-        ImageError: It is missing, no picture, damaged, cut off, too large for Pillow's limit, or
-            holds values whose range is unknown. A file that was cut off is refused unless the
-            program itself has set Pillow's `LOAD_TRUNCATED_IMAGES`.
-    """
-    if isinstance(source, np.ndarray):
-        return _rgb(PIL.Image.fromarray(_bytes_of(source)), "the array")
-    if isinstance(source, PIL.Image.Image):
-        name = Path(str(getattr(source, "filename", ""))).name
-        return _decode(source, f"the PIL image '{name}'" if name else "the PIL image")
-    if isinstance(source, (str, os.PathLike)):
-        return _read_file(Path(source))
-    raise ImageError(
-        f"an image came as {type(source).__name__}; a path, a PIL image or an array is wanted "
-        "(bytes open with PIL.Image.open(io.BytesIO(...)))."
-    )
-
-
-def _read_file(path: Path) -> np.ndarray:
-    try:
-        if path.is_dir():
-            raise ImageError(f"'{path}' is a folder, not a picture; name the files in it.")
-        with path.open("rb") as file:
-            if not file.peek(1):
-                raise ImageError(f"'{path}' is empty (0 bytes); fetch or copy it again.")
-            return _decode(file, f"'{path}'")
-    except FileNotFoundError:
-        raise ImageError(
-            f"there is no file '{path}'; check the path (web addresses are not fetched)."
-        ) from None
-    except OSError as error:
-        raise ImageError(
-            f"'{path}' cannot be opened ({error.strerror or error}); "
-            "check its name and your permission to read it."
-        ) from error
-
-
-def _decode(image: BinaryIO | PIL.Image.Image, name: str) -> np.ndarray:
-    """An open file or a PIL image → RGB; whatever Pillow raises becomes one sentence."""
-    try:
-        if isinstance(image, PIL.Image.Image):
-            return _upright(_rgb(image, name), image)
-        with PIL.Image.open(image) as opened:
-            return _upright(_rgb(opened, name), opened)
-    except ImageError:
-        raise
-    except PIL.UnidentifiedImageError as error:
-        raise ImageError(
-            f"{name} is not a picture that Pillow can read, or its first bytes are damaged; "
-            "convert it to PNG or JPEG."
-        ) from error
-    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
-        reason = str(error).partition(", could")[0]
-        raise ImageError(
-            f"{name} is refused as a possible decompression bomb ({reason}); make it smaller, "
-            "or, if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS."
-        ) from error
-    except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, …
-        raise ImageError(
-            f"{name} is damaged or cut off and cannot be decoded ({error or type(error).__name__});"
-            " fetch it again, or open it in a viewer and save it anew."
-        ) from error
-
-
-def _rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
-    if 0 in image.size:
-        raise ImageError(
-            f"{name} is {image.width} × {image.height} pixels; at least one pixel is wanted."
-        )
-    if image.mode == "F":
-        raise ImageError(
-            f"{name} holds floats, whose range is unknown; "
-            "scale them to 0..1 and pass them as an array."
-        )
-    if image.mode.startswith("I"):  # "I", "I;16", "I;16B": Pillow's own conversion would clip
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ImageError(
-                f"{name} holds integers from {values.min()} to {values.max()}; 0 to 65535 is "
-                "wanted: scale them to 0..1 and pass them as a float array."
-            )
-        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        white = PIL.Image.new("RGBA", image.size, "white")
-        image = PIL.Image.alpha_composite(white, image.convert("RGBA"))
-    return np.array(image.convert("RGB"))
-
-
-def _upright(picture: np.ndarray, image: PIL.Image.Image) -> np.ndarray:
-    """Turned as EXIF says; ImageOps.exif_transpose would also rewrite, and trip over, odd EXIF."""
-    try:
-        turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF raises as variously as damaged pixels; the pixels are good
-        turn = None
-    return picture if turn is None else np.array(PIL.Image.fromarray(picture).transpose(turn))
-
-
-def _bytes_of(array: np.ndarray) -> np.ndarray:
-    """An array as a caller may pass it → uint8 (H, W), (H, W, 3) or (H, W, 4)."""
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4) and array.shape[2] not in (1, 3, 4):
-        raise ImageError(
-            f"the array is {array.shape}, channels first; "
-            "channels come last here: pass array.transpose(1, 2, 0)."
-        )
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise ImageError(
-            f"the array is {array.shape}; one picture (height, width) or (height, width, channels) "
-            "with 1, 3 or 4 channels is wanted."
-        )
-    if 0 in array.shape:
-        raise ImageError(f"the array is {array.shape}; at least one pixel is wanted.")
-    if np.issubdtype(array.dtype, np.floating):
-        low, high = array.min(), array.max()
-        if not (low >= 0 and high <= 1):  # NaN fails this too
-            raise ImageError(
-                f"the float array runs from {low:g} to {high:g}; 0 to 1 without NaN is wanted "
-                "(divide bytes by 255)."
-            )
-        array = np.rint(array.astype(np.float64) * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise ImageError(
-            f"the array is {array.dtype}; uint8, or float from 0 to 1, is wanted: "
-            "divide by the largest value that the data can take."
-        )
-    return array[..., 0] if array.shape[2:] == (1,) else array
-
-
-@dataclass(frozen=True)
-class Window:
-    """The part of a picture that the model saw, in the picture's pixels: its edges.
-
-    It sticks out of the picture where the input was padded.
-    """
-
-    left: float
-    top: float
-    right: float
-    bottom: float
 
 
 @dataclass(frozen=True)
@@ -282,7 +114,13 @@ class Preprocess:
 
         Those are float32 (height, width, channels), in the units that they came in.
         """
-        return read_image(source) if self.rgb is None else _channels_of(source, len(self.mean))
+        return self.picture_from(source).pixels
+
+    def picture_from(self, source: Readable) -> Picture:
+        """As `read`, with what there is to say of how it was read."""
+        if self.rgb is None:
+            return read_picture(source)
+        return Picture(_channels_of(source, len(self.mean)))
 
     def view(self, read: np.ndarray) -> np.ndarray:
         """What `read` gave as it is drawn: uint8 RGB (height, width, 3).
@@ -324,6 +162,30 @@ class Preprocess:
         pixels = (values * 255).round().clamp(0, 255).to(torch.uint8)
         return pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
 
+    def describe(self) -> str:
+        """In words, what is done to a picture."""
+        height, width = self.size
+        if self.resize is None:
+            resized = "not resized"
+        elif isinstance(self.resize, int):
+            resized = f"resized so that the shorter side is {self.resize} px ({self.interpolation})"
+        else:
+            resized = (
+                f"resized to {self.resize[0]}×{self.resize[1]} px, whatever their shape "
+                f"({self.interpolation})"
+            )
+        whole = self.resize == self.size
+        cropped = "nothing is cut off" if whole else f"the middle {height}×{width} px are taken"
+        grey = "made grey, " if len(self.mean) == 1 and self.rgb is None else ""
+        mean, std = (
+            ", ".join(f"{value:.4g}" for value in values[:3]) + (", …" if len(values) > 3 else "")
+            for values in (self.mean, self.std)
+        )
+        return (
+            f"pictures are {grey}{resized}, {cropped}, and values normalised with mean ({mean}) "
+            f"and std ({std})"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON has them; `from_json` gives an equal Preprocess."""
         fields = dataclasses.asdict(self)
@@ -357,46 +219,6 @@ class Preprocess:
                 "with resize=(height, width)."
             )
         return (self.resize, longer) if height <= width else (longer, self.resize)
-
-
-def place(map_: np.ndarray, window: Window, picture_size: tuple[int, int]) -> np.ndarray:
-    """A raw map (h, w) laid where the model looked: float32 (height, width) of the picture.
-
-    Bilinear between the centres of the map's cells, level beyond the outermost centres, as
-    `F.interpolate(mode="bilinear", align_corners=False)` does, and 0 at pixels whose centre lies
-    outside the window. NaN stays NaN wherever its cell has a share.
-    """
-    values = np.asarray(map_, np.float32)
-    if values.ndim != 2 or 0 in values.shape:
-        raise ImageError(f"the map is {values.shape}; (height, width) is wanted: pass one map.")
-    upper, lower, down, inside_y = _between_cells(
-        picture_size[0], window.top, window.bottom, values.shape[0]
-    )
-    left, right, across, inside_x = _between_cells(
-        picture_size[1], window.left, window.right, values.shape[1]
-    )
-    with np.errstate(invalid="ignore"):  # an infinite cell times 0
-        rows = values[upper] * (1 - down)[:, None] + values[lower] * down[:, None]
-        placed: np.ndarray = rows.take(left, axis=1)
-        placed *= 1 - across
-        beyond = rows.take(right, axis=1)
-        beyond *= across
-        placed += beyond
-    placed[~inside_y] = 0
-    placed[:, ~inside_x] = 0
-    return placed
-
-
-def _between_cells(
-    pixels: int, start: float, end: float, cells: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For each pixel: the cells before and after it, the share of the latter, whether inside."""
-    centres = np.arange(pixels) + 0.5
-    position = ((centres - start) * (cells / (end - start)) - 0.5).clip(0, cells - 1)
-    before = position.astype(np.intp)
-    share = (position - before).astype(np.float32)
-    after = np.where(share > 0, before + 1, before)  # no share, no NaN; nor beyond the last cell
-    return before, after, share, (centres >= start) & (centres <= end)
 
 
 def _crop_start(length: int, wanted: int) -> int:
