@@ -82,6 +82,12 @@ def complete_precision(incomplete: str) -> list[str]:
     return [kind for kind in PRECISION_NAMES if kind.startswith(incomplete)]
 
 
+def complete_interpolation(incomplete: str) -> list[str]:
+    """The ways in which pictures are resized."""
+    ways = ("bilinear", "bicubic", "nearest", "lanczos", "box", "hamming")
+    return [name for name in ways if name.startswith(incomplete)]
+
+
 def complete_device(incomplete: str) -> list[str]:
     """The kinds of device that PyTorch has."""
     return [name for name in ("cpu", "cuda", "mps") if name.startswith(incomplete)]

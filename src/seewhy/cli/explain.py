@@ -12,7 +12,7 @@ import typer
 
 from seewhy.cli import options, parsing
 from seewhy.cli.completion import complete_save_as
-from seewhy.cli.file_names import FileNames
+from seewhy.cli.file_names import FileNames, told_apart
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import (
@@ -315,11 +315,12 @@ def write(
 
 def show(lines: Sequence[Line], *, several_layers: bool) -> None:
     """The table, the files and the warnings."""
+    names = told_apart([line.image for line in lines])
     show_results(
         ["picture", "target", "score", "probability", "method", *["layer"] * several_layers],
         [
             (
-                Path(line.image).name,
+                names[line.image],
                 line.target,
                 score_in_words(line.score),
                 probability_in_words(line.probability),
@@ -332,5 +333,5 @@ def show(lines: Sequence[Line], *, several_layers: bool) -> None:
         right=("score", "probability"),
     )
     say_warnings(
-        (f"{Path(line.image).name}, {line.target}, {line.method}", line.warnings) for line in lines
+        (f"{names[line.image]}, {line.target}, {line.method}", line.warnings) for line in lines
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -66,6 +66,15 @@ def distinct_stems(pictures: Sequence[str]) -> dict[str, str]:
         taken.add(own.casefold())
         named[picture] = own
     return named
+
+
+def told_apart(pictures: Sequence[str]) -> dict[str, str]:
+    """What to call each picture in a table: its name, with its folder where names are alike."""
+    counts = Counter(Path(picture).name for picture in dict.fromkeys(pictures))
+    return {
+        picture: Path(picture).name if counts[Path(picture).name] == 1 else picture
+        for picture in pictures
+    }
 
 
 def slug(words: str) -> str:

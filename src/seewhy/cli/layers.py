@@ -27,7 +27,9 @@ def layers(
     loading: ModelOptions = ModelOptions(),
 ) -> None:
     """List a model's layers that give a map, and mark the one that is taken without --layer."""
-    loaded = loading.load(model)
+    # Where a network can be looked at depends on no weights: none are fetched to list its layers.
+    untrained = model.startswith(("torchvision/", "timm/")) and ":" not in model
+    loaded = loading.load(f"{model}:random" if untrained else model)
     with progress("running the model once", stdout_is_data=as_json):
         import torch
 

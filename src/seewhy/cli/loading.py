@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from seewhy.cli.completion import complete_device, complete_model
-from seewhy.cli.parsing import input_size, numbers
+from seewhy.cli.completion import complete_device, complete_interpolation, complete_model
+from seewhy.cli.parsing import numbers, pixels
 from seewhy.cli.terminal import progress
 
 if TYPE_CHECKING:
@@ -49,6 +49,48 @@ class ModelOptions:
             rich_help_panel=_LOADING,
         ),
     ] = None
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            "--resize",
+            metavar="PIXELS",
+            help="What pictures are resized to before the crop: 256 for the shorter side, 224x320 "
+            "for both sides, none for no resize.",
+            show_default="the weights' own",
+            rich_help_panel=_LOADING,
+        ),
+    ] = None
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            "--crop",
+            metavar="PIXELS",
+            help="How much of the middle is taken after the resize: 224, 224x320, or none.",
+            show_default="the weights' own",
+            rich_help_panel=_LOADING,
+        ),
+    ] = None
+    interpolation: Annotated[
+        str | None,
+        typer.Option(
+            "--interpolation",
+            metavar="NAME",
+            help="How pictures are resized: bilinear, bicubic, nearest, lanczos, box, hamming.",
+            show_default="the weights' own",
+            rich_help_panel=_LOADING,
+            autocompletion=complete_interpolation,
+        ),
+    ] = None
+    preprocess: Annotated[
+        Path | None,
+        typer.Option(
+            "--preprocess",
+            metavar="FILE.json",
+            help="A configuration of timm or transformers (preprocessor_config.json).",
+            show_default="the weights' own",
+            rich_help_panel=_LOADING,
+        ),
+    ] = None
     mean: Annotated[
         str | None,
         typer.Option(
@@ -79,6 +121,16 @@ class ModelOptions:
             rich_help_panel=_LOADING,
         ),
     ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="NAME",
+            help="Which set of weights of a file that holds several, such as state_dict_ema.",
+            show_default="state_dict or model",
+            rich_help_panel=_LOADING,
+        ),
+    ] = None
     trust_pickle: Annotated[
         bool,
         typer.Option(
@@ -102,8 +154,6 @@ class ModelOptions:
 
     def load(self, spec: str) -> LoadedModel:
         """`seewhy.load_model` with its arguments as they were typed."""
-        height_and_width = input_size(self.size)
-        means, deviations = numbers(self.mean, "--mean"), numbers(self.std, "--std")
         with progress(f"loading {spec}"):
             from seewhy.models.load import load_model
 
@@ -111,10 +161,23 @@ class ModelOptions:
                 spec,
                 arch=self.arch,
                 num_classes=self.num_classes,
-                size=height_and_width,
-                mean=means,
-                std=deviations,
+                preprocess=self.preprocess,
+                size=pixels(self.size, "--size"),
+                resize=_pixels_or_none(self.resize, "--resize"),
+                crop=_pixels_or_none(self.crop, "--crop"),
+                interpolation=self.interpolation,
+                mean=numbers(self.mean, "--mean"),
+                std=numbers(self.std, "--std"),
                 labels=self.labels,
+                weights=self.weights,
                 trust_pickle=self.trust_pickle,
                 device=self.device,
             )
+
+
+def _pixels_or_none(
+    text: str | None, option: str
+) -> tuple[int, int] | int | Literal["none"] | None:
+    if text is not None and text.strip().lower() == "none":
+        return "none"
+    return pixels(text, option)

@@ -131,13 +131,17 @@ def several(values: Sequence[str] | None) -> Any:
     return None if not values else values[0] if len(values) == 1 else tuple(values)
 
 
-def input_size(text: str | None) -> tuple[int, int] | int | None:
-    """`224` or `224x320` → pixels (height, width)."""
+def pixels(text: str | None, option: str) -> tuple[int, int] | int | None:
+    """`224` or `224x320` → pixels (height, width).
+
+    Raises:
+        ModelError: it is neither; the message names the option.
+    """
     if text is None:
         return None
     sizes = re.fullmatch(r"(\d+)(?:\s*[x×,]\s*(\d+))?", text.strip())
     if sizes is None:
-        raise ModelError(f"--size {text!r} is no size; write 224, or height and width as 224x320")
+        raise ModelError(f"{option} {text!r} is no size; write 224, or height and width as 224x320")
     return int(sizes[1]) if sizes[2] is None else (int(sizes[1]), int(sizes[2]))
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from seewhy.errors import ModelError
 from seewhy.images import Preprocess
 from seewhy.images.configurations import IMAGENET_MEAN, IMAGENET_STD, from_timm
+from seewhy.models.hub import offline_if_unreachable
 
 RANDOM_SEED = 0
 
@@ -345,11 +346,14 @@ def _timm_classes(module: nn.Module) -> int | None:
 
 
 def _fetched(spec: str, plain: str, build: Callable[[], nn.Module]) -> nn.Module:
+    reached = True
     try:
-        with seeded():
+        with seeded(), offline_if_unreachable() as reached:
             return build()
     except Exception as error:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        if not reached:
+            first_line = "the model hub has no address here, and its cache does not hold them"
         raise ModelError(
             f"the weights of {spec} could not be fetched ({first_line}): fetch them once where "
             f"there is a network, take {plain}:random for an untrained network, or give a file "
