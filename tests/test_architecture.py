@@ -99,7 +99,7 @@ MAY_IMPORT = {
     "cli": {
         "comparison", "concepts", "dataset", "endings", "errors", "evaluation", "explainer",
         "explanation", "features", "files", "labels", "layers", "methods", "metrics", "models",
-        "option", "progress", "render", "targets", "version",
+        "option", "progress", "render", "signatures", "targets", "version",
     },
     "__main__": {"cli"},
 }  # fmt: skip

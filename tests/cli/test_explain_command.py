@@ -27,7 +27,10 @@ def test_each_picture_gets_a_figure_and_a_row(seewhy, picture, labels):
     result = seewhy("explain", picture("a.png", "red"), picture("b.jpg", "lime"), *TINY,
                     "--labels", labels)  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert written() == ["a-grad-cam-red.png", "b-grad-cam-green.png"]
+    assert written() == [
+        "a-tiny_networks-colours-grad-cam-red.png",
+        "b-tiny_networks-colours-grad-cam-green.png",
+    ]
     for name in written():
         with Image.open(Path("seewhy-out", name)) as figure:
             figure.load()
@@ -79,7 +82,7 @@ def test_bad_files_are_named_and_the_others_go_on(seewhy, picture):
     ):
         assert name in line
     assert errors[4] == "error: 4 of 5 pictures could not be explained"
-    assert written() == ["good-grad-cam-class-0.png"]
+    assert written() == ["good-tiny_networks-colours-grad-cam-class-0.png"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
@@ -210,7 +213,15 @@ def test_everything_can_be_saved_and_read_back(seewhy, picture):
 
 
 def test_pictures_of_one_name_do_not_take_each_others_place(seewhy, picture):
-    paths = [picture(name) for name in ("a/x.png", "b/x.png", "b/x.jpg", "x-grad-cam-class-0.png")]
+    paths = [
+        picture(name)
+        for name in (
+            "a/x.png",
+            "b/x.png",
+            "b/x.jpg",
+            "x-tiny_networks-colours-grad-cam-class-0.png",
+        )
+    ]
     before = Path(paths[3]).read_bytes()
     result = seewhy("explain", *paths, picture("x.bmp"), *TINY, "--json", "--out", ".")
     assert result.exit_code == 0, result.output
@@ -268,3 +279,28 @@ def test_names_with_brackets_are_not_taken_for_markup(seewhy, picture):
     result = seewhy("explain", path, *TINY)
     assert result.exit_code == 0, result.output
     assert str(path) in result.stdout
+
+
+def test_runs_with_another_model_or_layer_keep_their_own_files(seewhy, picture):
+    picture("a.png", "red")
+    for more in ((), ("--layer", "mixed"), ("--layer", "features.1")):
+        assert seewhy("explain", "a.png", *TINY, "--target", "0", *more).exit_code == 0
+    assert written() == [
+        "a-tiny_networks-colours-grad-cam-class-0.png",
+        "a-tiny_networks-colours-grad-cam-features.1-class-0.png",
+        "a-tiny_networks-colours-grad-cam-mixed-class-0.png",
+    ]
+
+
+def test_out_that_reads_like_a_file_is_refused(seewhy, picture):
+    result = seewhy("explain", picture("a.png"), *TINY, "--out", "maps/a.png")
+    assert result.exit_code == 2
+    assert "a folder is wanted" in result.stderr
+    assert "--out maps/a" in result.stderr.replace("\n", " ")
+    assert not Path("maps").exists()
+
+
+def test_pictures_of_one_name_are_told_apart_in_the_table(seewhy, picture):
+    result = seewhy("explain", picture("a/x.png"), picture("b/x.png"), picture("y.png"), *TINY)
+    for name in (str(Path("a/x.png")), str(Path("b/x.png")), "y.png"):
+        assert name in result.stdout
