@@ -14,7 +14,7 @@ from seewhy.errors import ImageError, MethodError
 small_maps = arrays(
     np.float32,
     st.tuples(st.integers(1, 9), st.integers(1, 9)),
-    elements=st.sampled_from([-1.0, 0.0, 0.1, 0.15, 0.3, 0.5, 0.75, 1.0]),
+    elements=st.sampled_from(np.float32([-1, 0, 0.1, 0.15, 0.3, 0.5, 0.75, 1]).tolist()),
 )
 shares = st.sampled_from([0.0, 0.1, 0.15, 0.29, 0.5, 0.99])
 

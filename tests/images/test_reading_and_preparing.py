@@ -712,9 +712,9 @@ def test_a_map_is_placed_on_a_large_photograph_in_a_moment():
     map_ = np.ones((7, 7), np.float32)
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()  # of this process: others may keep the machine busy
         place(map_, Window(500, 0, 2500, 2000), (2000, 3000))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < 0.5  # 0.03 s alone on one core
 
 

@@ -384,7 +384,7 @@ def test_two_threads_with_two_rules_do_not_mix() -> None:
 
     def work(rule: str) -> None:
         for _ in range(5):
-            together.wait(timeout=60)
+            together.wait(timeout=600)
             if not torch.equal(input_gradient(modular, images, 0, rule), expected[rule]):
                 wrong.append(rule)
 
