@@ -99,16 +99,8 @@ def tokens_of_others(
     tokens and gives the same for another picture. A class token is the same too before the first
     attention; it stands in front, and tokens from the middle and the end are compared.
     """
-    if inputs.device.type == "meta":
-        return frozenset()
     rows = (len(inputs), count)
-    modules = {one.module for one in calls if one.entered is not None and one.entered[:2] == rows}
-    candidates = [
-        one
-        for one in calls
-        if one.module in modules and one.name and one.floating and not one.path
-        and one.shape is not None and len(one.shape) == 3 and one.shape[:2] == rows
-    ]  # fmt: skip
+    candidates = [] if inputs.device.type == "meta" else _giving(calls, rows)
     if not candidates:
         return frozenset()
     runs = _Tokens(model, candidates, rows)
@@ -119,20 +111,37 @@ def tokens_of_others(
         return frozenset()
     alike = [torch.equal(one, two) for one, two in zip(seen, again, strict=True)]
     tables = {one for one in candidates if one.module in runs.tables}
-    for number, (call, tensor) in enumerate(zip(candidates, seen, strict=True)):
-        # A part that gives every token the same (its weights still zero) tells nothing.
-        if alike[number] and call not in tables and not torch.equal(tensor[:, 0], tensor[:, 1]):
-            break
-    else:
+    first = next(
+        (
+            number
+            for number, (call, tensor) in enumerate(zip(candidates, seen, strict=True))
+            # A part that gives every token the same (its weights still zero) tells nothing.
+            if alike[number] and call not in tables and not torch.equal(tensor[:, 0], tensor[:, 1])
+        ),
+        None,
+    )
+    if first is None:
         return tables
-    behind = {one for one in calls[calls.index(call) :] if one.shape and one.shape[:-1] == rows}
-    if not all(alike[number:]):  # what does not change with these tokens has others
-        moved = runs(inputs, disturbed=number)
+    start = calls.index(candidates[first])
+    behind = {one for one in calls[start:] if one.shape and one.shape[:-1] == rows}
+    if not all(alike[first:]):  # what does not change with these tokens has others
+        moved = runs(inputs, disturbed=first)
         later = zip(candidates, seen, moved, alike, strict=False)
         behind -= {
             one for one, before, after, same in later if not same and torch.equal(before, after)
         }
     return behind | tables
+
+
+def _giving(calls: Sequence[Call], rows: tuple[int, int]) -> list[Call]:
+    """The calls of parts that take and give so many tokens."""
+    modules = {one.module for one in calls if one.entered is not None and one.entered[:2] == rows}
+    return [
+        one
+        for one in calls
+        if one.module in modules and one.name and one.floating and not one.path
+        and one.shape is not None and len(one.shape) == 3 and one.shape[:2] == rows
+    ]  # fmt: skip
 
 
 class _Tokens:
