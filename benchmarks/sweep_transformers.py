@@ -26,7 +26,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,8 @@ def inputs_for(model: nn.Module, task: str) -> dict[str, Tensor]:
     if "input_ids" in takes and task == "image and text":
         text = settings(getattr(config, "text_config", config), "vocab_size", 100)
         generator = torch.Generator().manual_seed(5)
-        words = torch.randint(5, min(text, 90), (1, 7), generator=generator)
+        several = hasattr(model, "get_text_features") or "Detection" in type(model).__name__
+        words = torch.randint(5, min(text, 90), (1 + several, 7), generator=generator)
         mark = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
         if mark is not None and hasattr(model, "get_image_features"):
             words = torch.cat([torch.full((1, image_tokens(model, picture)), mark), words], 1)
@@ -275,8 +275,7 @@ def look(model: nn.Module, given: dict[str, Tensor], found: Found) -> Found:
     if len(size) == 2:
         elsewhere = sweep.misplaced(bound, picture, size)
         if elsewhere:
-            earlier = partial(sweep._earlier, bound, picture, size)
-            for name, sides in earlier():
+            for name, sides in sweep._earlier(bound, picture, size):
                 if not sweep.misplaced(bound, picture, sides, f"module.{name}"):
                     mixed = f"mixed; right at '{name}'"
                     break

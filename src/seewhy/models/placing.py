@@ -72,7 +72,13 @@ def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
 def map_sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], ...]:
     """What maps there are: the tokens of a picture are those of an earlier map."""
     shapes = [call.shape for call in calls if call.shape is not None]
-    return tuple({tuple(s[2:]): None for s in shapes if len(s) == inputs.ndim})
+    sizes = {tuple(s[2:]): None for s in shapes if len(s) == inputs.ndim}
+    if inputs.ndim == 5:  # and of a video's frames that run one by one
+        for shape in shapes:
+            grid = find_grid(shape, inputs.shape) if len(shape) == 4 else None
+            if grid is not None and grid.form == "frames":
+                sizes[grid.size] = None
+    return tuple(sizes)
 
 
 def token_counts(

@@ -87,7 +87,11 @@ def _propose(
     that before several rows or calls that together make the picture's map.
     """
     placed = dict(placed_calls(calls, inputs))
-    choice = _Choice(model, inputs, calls, outputs, placed, Landings(model, inputs, placed, calls))
+    landed = Landings(model, inputs, placed, calls)
+    if inputs.ndim == 5 and landed.time_last(placed):
+        placed = {call: replace(grid, time_last=True) for call, grid in placed.items()}
+        landed = Landings(model, inputs, placed, calls)
+    choice = _Choice(model, inputs, calls, outputs, placed, landed)
     found = choice.made(mixed=False)
     if found is None and choice.mixed:
         choice = replace(choice, passed_over=[])
@@ -109,6 +113,7 @@ class _Choice:
         passed_over: calls whose positions the score does not depend on.
         refused: calls that do not stand for the picture, by name.
         mixed: calls that also see another picture than the one that is asked about.
+        mingled: how many tokens there are that are in an order of their own.
     """
 
     model: nn.Module
@@ -120,6 +125,7 @@ class _Choice:
     passed_over: list[str] = field(default_factory=list)
     refused: dict[str, Where] = field(default_factory=dict)
     mixed: list[str] = field(default_factory=list)
+    mingled: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._of_others = cache(partial(tokens_of_others, self.model, self.inputs, self.calls))
@@ -133,7 +139,7 @@ class _Choice:
         ):  # fmt: skip
             if not self._stands_for_picture(call, grid) or (not mixed and self._is_mixed(call)):
                 continue
-            layer = _layer(call, self.calls, sizes)
+            layer = replace(_layer(call, self.calls, sizes), time_last=grid.time_last)
             if unplaced is not None and _as_many(unplaced, grid) and self._of_picture(unplaced):
                 raise LayerError(
                     f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
@@ -143,7 +149,7 @@ class _Choice:
             looked = _look(self.model, self.inputs, layer)
             if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
                 if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
-                    call, grid = _normalised(self.calls, self.inputs, call, grid)
+                    call, grid = self._normalised(call, grid)
                 return self._proposal(call, grid, sizes, mixed=mixed)
             if grid.form == "tokens" or not call.path:
                 self.passed_over.append(_source(call).name)
@@ -164,6 +170,7 @@ class _Choice:
     ) -> Proposal:
         """A call with what runs beside it, and why."""
         layer, members = _layer(call, self.calls, sizes), self._members(call)
+        layer = replace(layer, time_last=self.placed[call].time_last)
         if members:
             copies = Stack(len(members) + 1, "copies", flips=((),) * (len(members) + 1))
             first, *others = (_layer(one, self.calls, sizes) for one in (*members, call))
@@ -171,7 +178,43 @@ class _Choice:
         return Proposal(layer, self._reason(layer, call, grid, mixed=mixed))
 
     def _stands_for_picture(self, call: Call, grid: Grid) -> bool:
-        return self._lands(call) and (grid.form != "tokens" or self._of_picture(call))
+        """Whether a call's positions are the picture's.
+
+        Raises:
+            LayerError: for a map behind which its positions are put into an unknown order.
+        """
+        if not self._lands(call):
+            return False
+        if grid.form != "tokens":
+            if math.prod(grid.size) in self.mingled:
+                raise self.nothing()
+            return True
+        if not self._of_picture(call):
+            return False
+        landing = self.landed.get(call)
+        if landing is None or landing.where == "there":
+            return True
+        # What attention spreads was in its place at first; what never was is in another order.
+        alike = (one for one, other in self.placed.items() if other == grid)
+        if any(
+            known is not None and known.where == "there" for known in map(self.landed.get, alike)
+        ):
+            return True
+        self.refused.setdefault(call.name, "elsewhere")
+        self.mingled.add(math.prod(grid.size))
+        return False
+
+    def _normalised(self, call: Call, grid: Grid) -> tuple[Call, Grid]:
+        """The normalisation behind a call, through which alone its tokens are read."""
+        behind = set(self.calls[self.calls.index(call) + 1 :])
+        for one, other in self.placed.items():
+            norm = "norm" in kind_of(one.module).lower()
+            if one in behind and norm and not one.passes_through and other.size == grid.size:
+                sizes = map_sizes(self.calls, self.inputs)
+                layer = replace(_layer(one, self.calls, sizes), time_last=other.time_last)
+                looked = _look(self.model, self.inputs, layer)
+                return (one, other) if looked and _is_read(looked[1], 0.5) else (call, grid)
+        return call, grid
 
     def _members(self, call: Call) -> list[Call]:
         """The same part of other networks beside a call's, as those of an ensemble, in order.
@@ -401,16 +444,6 @@ def _layer(call: Call, calls: Sequence[Call], sizes: tuple[tuple[int, ...], ...]
     return Layer(call.name, call.module, call.path, number, known=sizes)
 
 
-def _normalised(calls: Sequence[Call], inputs: Tensor, call: Call, grid: Grid) -> tuple[Call, Grid]:
-    """The normalisation behind a call, through which alone its tokens are read."""
-    behind = set(calls[calls.index(call) + 1 :])
-    for one, other in placed_calls(calls, inputs):
-        norm = "norm" in kind_of(one.module).lower()
-        if one in behind and norm and not one.passes_through and other.size == grid.size:
-            return one, other
-    return call, grid
-
-
 def _differing_number(one: str, other: str) -> int | None:
     """Which part of two dotted names is a number and alone is another in each."""
     parts = list(zip(one.split("."), other.split("."), strict=False))
@@ -518,7 +551,7 @@ def _direction(output: Tensor, inputs: Tensor) -> Tensor:
         return output.amax(1).sum()
     of_boxes = output.ndim == 3 and output.shape[-1] > 4 and inputs.ndim == 4
     if of_boxes and not Grid(tuple(output.shape[1:])).fits(inputs.shape):
-        return output[..., 4:].flatten(1).amax(1).sum()
+        output = output[..., 4:]
     generator = torch.Generator().manual_seed(0)
     return (output * torch.randn(output.shape, generator=generator).to(output)).sum()
 
