@@ -683,7 +683,7 @@ def test_flipped_copies_are_put_back_and_added() -> None:
 
 
 def summed(activations: Tensor) -> Tensor:
-    return activations.sum(1)
+    return activations[:, ::2].abs().sum(1)  # a normalisation makes the sum of all the same
 
 
 @pytest.mark.parametrize("make", [Frames, Remembers])
@@ -754,3 +754,54 @@ def test_a_part_that_is_recomputed_in_training_is_looked_at_as_it_is(layer: str 
     assert vars(CheckpointFunction).get("apply") is own
     model.train()(x.requires_grad_()).sum().backward()  # and it trains as before
     assert model.stem.weight.grad is not None
+
+
+@pytest.mark.parametrize("time_last", [True, False])
+def test_the_tokens_of_a_video_lie_in_either_order(*, time_last: bool) -> None:
+    class Divided(nn.Module):
+        """Frame by frame into patches, then tokens in the order of places (TimeSformer), or not."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.token = nn.Conv2d(3, 32, 8, 8), nn.Parameter(torch.randn(1, 1, 32))
+            self.blocks, self.head = nn.ModuleList(Block() for _ in range(2)), nn.Linear(32, 5)
+
+        def forward(self, video: Tensor) -> Tensor:
+            maps = self.patch(video.flatten(0, 1)).unflatten(0, video.shape[:2])  # b t c h w
+            order = (0, 3, 4, 1, 2) if time_last else (0, 1, 3, 4, 2)
+            x = maps.permute(order).flatten(1, 3)
+            x = torch.cat([self.token.expand(len(x), -1, -1), x], 1)
+            for block in self.blocks:
+                x = block(x)
+            return self.head(x[:, 0])
+
+    model, video = Divided().eval(), torch.rand(1, 4, 3, 48, 64)
+    for layer in (None, "blocks.0"):
+        before = seewhy.attribute(model, video, 1, method=summed, layer=layer)
+        assert before.shape == (1, 4, 6, 8)
+        loud = video.clone()
+        loud[:, 1, :, 16:24, 48:56] += 5
+        change = (seewhy.attribute(model, loud, 1, method=summed, layer=layer) - before).abs()[0]
+        assert divmod(int(change.argmax()), 48) == (1, 2 * 8 + 6)
+    bound, image = bind(model, video)
+    assert "blocks.1" in str(propose_layer(bound, image).layer)
+    with quiet():
+        maps = seewhy.attribute(model, video, 1, method="recipro-cam")
+    assert maps.shape == (1, 4, 6, 8)
+
+
+def test_patches_that_are_drawn_in_another_order_are_refused() -> None:
+    """As ViLT does: which token is where is lost, and the map before that does not stand for it."""
+
+    class Drawn(ViT):
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.patch(x).flatten(2).mT
+            tokens = tokens[:, torch.randperm(144, generator=torch.Generator().manual_seed(1))]
+            x = torch.cat([self.token.expand(len(x), -1, -1), tokens], 1)
+            for block in self.blocks:
+                x = block(x)
+            return self.head(self.norm(x)[:, 0])
+
+    with pytest.raises(LayerError, match="positions in another order") as no:
+        propose_layer(Drawn().eval(), torch.rand(1, 3, 96, 96))
+    assert "saliency" in str(no.value)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from seewhy.errors import LayerError
 from seewhy.models.bound import Bound
 from seewhy.models.exported import is_a, kind_of
-from seewhy.models.landing import Landing, land
+from seewhy.models.landing import Landing, Landings, land
 from seewhy.models.modules import (
     WRAPPED,
     check_hookable,
@@ -156,14 +156,17 @@ def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> li
         for count in token_counts(calls, inputs, where):
             for one in tokens_of_others(model, inputs, calls, count):
                 refused[one.name, one.path] = _OTHERS
-        known = _looked_through[named] = (key, map_sizes(calls, inputs), refused)
+        placed = dict(placed_calls(calls, inputs)) if inputs.ndim == 5 else {}
+        tokens = any(grid.form == "tokens" for grid in placed.values())
+        last = tokens and Landings(model, inputs, placed, calls).time_last(placed)
+        known = _looked_through[named] = (key, map_sizes(calls, inputs), refused, last)
     for layer in layers:
         if (layer.name, layer.path) in known[2]:
             raise LayerError(
                 f"layer '{layer}' gives {known[2][layer.name, layer.path]}; choose a layer that "
                 "is listed by seewhy layers."
             )
-    return [replace(layer, known=known[1]) for layer in layers]
+    return [replace(layer, known=known[1], time_last=known[3]) for layer in layers]
 
 
 def check_layers(
@@ -265,7 +268,7 @@ _OTHERS = (
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
 _looked_through: weakref.WeakKeyDictionary[
-    nn.Module, tuple[Key, tuple[tuple[int, ...], ...], dict[tuple[str, str], str]]
+    nn.Module, tuple[Key, tuple[tuple[int, ...], ...], dict[tuple[str, str], str], bool]
 ] = weakref.WeakKeyDictionary()
 
 

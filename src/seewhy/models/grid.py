@@ -128,12 +128,15 @@ class Grid:
             a video that runs picture by picture `(batch * frames, channels, height, width)`.
         extra: tokens before those of the picture (class, distillation, registers).
         stack: how several rows of the tensor make one image's map; None where each is an image's.
+        time_last: whether a video's tokens are in the order of places, and of frames at each place
+            (TimeSformer); else they are in the order of frames.
     """
 
     size: tuple[int, ...]
     form: Literal["channels first", "channels last", "tokens", "frames"] = "channels first"
     extra: int = 0
     stack: Stack | None = None
+    time_last: bool = False
 
     def channels(self, shape: Sequence[int]) -> int:
         """How many channels the map of a tensor of that shape has."""
@@ -155,7 +158,9 @@ class Grid:
             return tensor.reshape(-1, self.size[0], *tensor.shape[1:]).movedim(1, 2)
         if self.form == "tokens":
             tensor = tensor[:, self.extra :]
-            tensor = tensor.reshape(len(tensor), *self.size, tensor.shape[-1])
+            size = (*self.size[1:], self.size[0]) if self.time_last else self.size
+            tensor = tensor.reshape(len(tensor), *size, tensor.shape[-1])
+            tensor = tensor.movedim(-2, 1) if self.time_last else tensor
         return tensor.movedim(-1, 1)
 
     def back(self, maps: Tensor, tensor: Tensor) -> Tensor:
@@ -177,6 +182,7 @@ class Grid:
         last = maps.movedim(1, -1)
         if self.form == "channels last":
             return last.contiguous()
+        last = last.movedim(1, -2) if self.time_last else last
         extra = tensor[:1, : self.extra].expand(len(maps), -1, -1)
         return torch.cat([extra, last.flatten(1, -2)], 1)
 

@@ -102,6 +102,22 @@ class Landings:
         if others is not None:
             self._mixed = seen.change(others, inputs, before)
 
+    def time_last(self, placed: Mapping[Call, Grid]) -> bool:
+        """Whether a video's tokens are in the order of places, and of frames at each place."""
+        votes = 0
+        for call, grid in placed.items():
+            first, second = (changes.get(call) for changes in self._corners)
+            if grid.form != "tokens" or len(grid.size) != 3 or first is None or second is None:
+                continue
+            as_read = between(first, second)
+            frames, *places = grid.size
+            turned = [
+                one.flatten().reshape(*places, frames).movedim(-1, 0) for one in (first, second)
+            ]
+            other = between(turned[0], turned[1])
+            votes += (other.where == "there") - (as_read.where == "there")
+        return votes > 0
+
     def get(self, call: Call) -> Landing | None:
         """What was seen of one call; None if nothing was."""
         while call.same_as is not None and call not in self._corners[0]:
@@ -220,7 +236,19 @@ def _where(first: Tensor, second: Tensor, whole: Tensor | None) -> tuple[Where, 
     along = [one for one, size in zip(moved, first.shape, strict=True) if size > 1]
     if any(one <= -FAR for one in along):
         return "elsewhere", moved
-    return ("there" if all(one >= NEAR for one in along) else "spread"), moved
+    near = all(one >= NEAR for one in along)
+    shares = (_share(one, corner) for corner, one in enumerate((first, second)))
+    return ("there" if near and all(one > 0.5 for one in shares) else "spread"), moved
+
+
+def _share(changes: Tensor, corner: int) -> Tensor:
+    """How much of the changes lies in the corner's own half of every axis."""
+    near = changes
+    for axis, side in enumerate(_sides(changes.ndim)):
+        size = changes.shape[axis]
+        half = -(-size // 2)
+        near = near.narrow(axis, 0 if (side > 0) is (corner == 0) else size - half, half)
+    return near.sum() / changes.sum()
 
 
 def _sides(axes: int) -> tuple[int, ...]:

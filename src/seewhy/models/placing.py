@@ -67,7 +67,13 @@ def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
 def map_sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], ...]:
     """What maps there are: the tokens of a picture are those of an earlier map."""
     shapes = [call.shape for call in calls if call.shape is not None]
-    return tuple({tuple(s[2:]): None for s in shapes if len(s) == inputs.ndim})
+    sizes = {tuple(s[2:]): None for s in shapes if len(s) == inputs.ndim}
+    if inputs.ndim == 5:  # and of a video's frames that run one by one
+        for shape in shapes:
+            grid = find_grid(shape, inputs.shape) if len(shape) == 4 else None
+            if grid is not None and grid.form == "frames":
+                sizes[grid.size] = None
+    return tuple(sizes)
 
 
 def token_counts(
@@ -94,16 +100,8 @@ def tokens_of_others(
     tokens and gives the same for another picture. A class token is the same too before the first
     attention; it stands in front, and tokens from the middle and the end are compared.
     """
-    if inputs.device.type == "meta":
-        return frozenset()
     rows = (len(inputs), count)
-    modules = {one.module for one in calls if one.entered is not None and one.entered[:2] == rows}
-    candidates = [
-        one
-        for one in calls
-        if one.module in modules and one.name and one.floating and not one.path
-        and one.shape is not None and len(one.shape) == 3 and one.shape[:2] == rows
-    ]  # fmt: skip
+    candidates = [] if inputs.device.type == "meta" else _giving(calls, rows)
     if not candidates:
         return frozenset()
     runs = _Tokens(model, candidates, rows)
@@ -114,20 +112,37 @@ def tokens_of_others(
         return frozenset()
     alike = [torch.equal(one, two) for one, two in zip(seen, again, strict=True)]
     tables = {one for one in candidates if one.module in runs.tables}
-    for number, (call, tensor) in enumerate(zip(candidates, seen, strict=True)):
-        # A part that gives every token the same (its weights still zero) tells nothing.
-        if alike[number] and call not in tables and not torch.equal(tensor[:, 0], tensor[:, 1]):
-            break
-    else:
+    first = next(
+        (
+            number
+            for number, (call, tensor) in enumerate(zip(candidates, seen, strict=True))
+            # A part that gives every token the same (its weights still zero) tells nothing.
+            if alike[number] and call not in tables and not torch.equal(tensor[:, 0], tensor[:, 1])
+        ),
+        None,
+    )
+    if first is None:
         return tables
-    behind = {one for one in calls[calls.index(call) :] if one.shape and one.shape[:-1] == rows}
-    if not all(alike[number:]):  # what does not change with these tokens has others
-        moved = runs(inputs, disturbed=number)
+    start = calls.index(candidates[first])
+    behind = {one for one in calls[start:] if one.shape and one.shape[:-1] == rows}
+    if not all(alike[first:]):  # what does not change with these tokens has others
+        moved = runs(inputs, disturbed=first)
         later = zip(candidates, seen, moved, alike, strict=False)
         behind -= {
             one for one, before, after, same in later if not same and torch.equal(before, after)
         }
     return behind | tables
+
+
+def _giving(calls: Sequence[Call], rows: tuple[int, int]) -> list[Call]:
+    """The calls of parts that take and give so many tokens."""
+    modules = {one.module for one in calls if one.entered is not None and one.entered[:2] == rows}
+    return [
+        one
+        for one in calls
+        if one.module in modules and one.name and one.floating and not one.path
+        and one.shape is not None and len(one.shape) == 3 and one.shape[:2] == rows
+    ]  # fmt: skip
 
 
 class _Tokens:

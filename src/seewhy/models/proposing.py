@@ -82,7 +82,11 @@ def _propose(
     that before several rows or calls that together make the picture's map.
     """
     placed = dict(placed_calls(calls, inputs))
-    choice = _Choice(model, inputs, calls, outputs, placed, Landings(model, inputs, placed, calls))
+    landed = Landings(model, inputs, placed, calls)
+    if inputs.ndim == 5 and landed.time_last(placed):
+        placed = {call: replace(grid, time_last=True) for call, grid in placed.items()}
+        landed = Landings(model, inputs, placed, calls)
+    choice = _Choice(model, inputs, calls, outputs, placed, landed)
     found = choice.made(mixed=False)
     if found is None and choice.mixed:
         choice = replace(choice, passed_over=[])
@@ -104,6 +108,7 @@ class _Choice:
         passed_over: calls whose positions the score does not depend on.
         refused: calls that do not stand for the picture, by name.
         mixed: calls that also see another picture than the one that is asked about.
+        mingled: how many tokens there are that are in an order of their own.
     """
 
     model: nn.Module
@@ -115,48 +120,96 @@ class _Choice:
     passed_over: list[str] = field(default_factory=list)
     refused: dict[str, Where] = field(default_factory=dict)
     mixed: list[str] = field(default_factory=list)
+    mingled: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._of_others = cache(partial(tokens_of_others, self.model, self.inputs, self.calls))
 
     def made(self, *, mixed: bool) -> Proposal | None:
         """The layer, if there is one; `mixed`: it may see another picture as well."""
-        calls, inputs = self.calls, self.inputs
-        sizes = map_sizes(calls, inputs)
-        dense = inputs.ndim  # a segmentation's output has classes for channels too
-        counts = {one.shape[1] for one in self.outputs if one.ndim in (2, dense)}
-        if dense == 4:  # one number for each pixel, without an axis for it; cells of a detector
-            for one in self.outputs:
-                if one.ndim == 3:
-                    counts |= {1, *(size - box for size in one.shape[1:] for box in (0, 4, 5))}
-        for call, grid, unplaced in _candidates(
-            calls, inputs, self.placed, frozenset(counts), self.passed_over, self._feeds
-        ):
-            if not self._lands(call) or (not mixed and self._is_mixed(call)):
+        sizes = map_sizes(self.calls, self.inputs)
+        for call, grid, unplaced in _Candidates(
+            self.calls, self.inputs, self.placed, self._class_counts(), self.passed_over,
+            self._feeds,
+        ):  # fmt: skip
+            if not self._stands_for_picture(call, grid) or (not mixed and self._is_mixed(call)):
                 continue
-            if grid.form == "tokens" and not self._of_picture(call):
-                continue
-            layer = _layer(call, calls, sizes)
+            layer = replace(_layer(call, self.calls, sizes), time_last=grid.time_last)
             if unplaced is not None and _as_many(unplaced, grid) and self._of_picture(unplaced):
                 raise LayerError(
                     f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
                     f"{unplaced.shape} that cannot be laid on the picture, so it does not stand "
                     "for the decision; name the layer to look at with layer=."
                 )
-            looked = _look(self.model, inputs, layer)
+            looked = _look(self.model, self.inputs, layer)
             if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
                 if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
-                    call, grid = _normalised(calls, inputs, call, grid)
-                    layer = _layer(call, calls, sizes)
-                members = self._members(call)
-                if members:
-                    copies = Stack(len(members) + 1, "copies", flips=((),) * (len(members) + 1))
-                    first, *others = (_layer(one, calls, sizes) for one in (*members, call))
-                    layer = replace(first, stack=copies, beside=tuple(others))
-                return Proposal(layer, self._reason(layer, call, grid, mixed=mixed))
+                    call, grid = self._normalised(call, grid)
+                return self._proposal(call, grid, sizes, mixed=mixed)
             if grid.form == "tokens" or not call.path:
                 self.passed_over.append(_source(call).name)
         return None
+
+    def _class_counts(self) -> frozenset[int]:
+        """How many channels a map of scores may have, as the outputs' shapes say."""
+        dense = self.inputs.ndim  # a segmentation's output has classes for channels too
+        counts = {one.shape[1] for one in self.outputs if one.ndim in (2, dense)}
+        if dense == 4:  # one number for each pixel, without an axis for it; cells of a detector
+            for one in self.outputs:
+                if one.ndim == 3:
+                    counts |= {1, *(size - box for size in one.shape[1:] for box in (0, 4, 5))}
+        return frozenset(counts)
+
+    def _proposal(
+        self, call: Call, grid: Grid, sizes: tuple[tuple[int, ...], ...], *, mixed: bool
+    ) -> Proposal:
+        """A call with what runs beside it, and why."""
+        layer, members = _layer(call, self.calls, sizes), self._members(call)
+        layer = replace(layer, time_last=self.placed[call].time_last)
+        if members:
+            copies = Stack(len(members) + 1, "copies", flips=((),) * (len(members) + 1))
+            first, *others = (_layer(one, self.calls, sizes) for one in (*members, call))
+            layer = replace(first, stack=copies, beside=tuple(others))
+        return Proposal(layer, self._reason(layer, call, grid, mixed=mixed))
+
+    def _stands_for_picture(self, call: Call, grid: Grid) -> bool:
+        """Whether a call's positions are the picture's.
+
+        Raises:
+            LayerError: for a map behind which its positions are put into an unknown order.
+        """
+        if not self._lands(call):
+            return False
+        if grid.form != "tokens":
+            if math.prod(grid.size) in self.mingled:
+                raise self.nothing()
+            return True
+        if not self._of_picture(call):
+            return False
+        landing = self.landed.get(call)
+        if landing is None or landing.where == "there":
+            return True
+        # What attention spreads was in its place at first; what never was is in another order.
+        alike = (one for one, other in self.placed.items() if other == grid)
+        if any(
+            known is not None and known.where == "there" for known in map(self.landed.get, alike)
+        ):
+            return True
+        self.refused.setdefault(call.name, "elsewhere")
+        self.mingled.add(math.prod(grid.size))
+        return False
+
+    def _normalised(self, call: Call, grid: Grid) -> tuple[Call, Grid]:
+        """The normalisation behind a call, through which alone its tokens are read."""
+        behind = set(self.calls[self.calls.index(call) + 1 :])
+        for one, other in self.placed.items():
+            norm = "norm" in kind_of(one.module).lower()
+            if one in behind and norm and not one.passes_through and other.size == grid.size:
+                sizes = map_sizes(self.calls, self.inputs)
+                layer = replace(_layer(one, self.calls, sizes), time_last=other.time_last)
+                looked = _look(self.model, self.inputs, layer)
+                return (one, other) if looked and _is_read(looked[1], 0.5) else (call, grid)
+        return call, grid
 
     def _members(self, call: Call) -> list[Call]:
         """The same part of other networks beside a call's, as those of an ensemble, in order.
@@ -298,59 +351,85 @@ class _Choice:
         )
 
 
-def _candidates(
-    calls: Sequence[Call],
-    inputs: Tensor,
-    placed: Mapping[Call, Grid],
-    class_counts: frozenset[int],
-    passed_over: Sequence[str],
-    feeds: Callable[[Call, Sequence[Call]], bool],
-) -> Iterator[tuple[Call, Grid, Call | None]]:
-    """From the last to the first, with tokens behind it whose grid is not known.
+@dataclass
+class _Candidates:
+    """A run's calls from the last to the first, with tokens behind them whose grid is not known.
 
     Not what lies inside of a block that was passed over (its input is what is left to look at),
-    nor inside of a part that takes tokens in and sums them up, such as an attention pooling; all
-    that is only tried when nothing else is left.
+    nor inside of a part that takes tokens in and sums them up, such as an attention pooling, nor
+    one number for each frame; all that is only tried when nothing else is left.
+
+    Attributes:
+        calls, inputs, placed: of the run (see `_Choice`).
+        class_counts: how many channels the scores may have.
+        passed_over: names of calls that were tried; it grows on the way.
+        feeds: whether one of some calls changes with what another one gives.
+        behind: calls with weights that come later.
+        summing: names of parts that sum up tokens.
     """
-    sizes = map_sizes(calls, inputs)
-    # A map of scores may be the sum of others, as in FCN: all of them are.
-    dense = any(not one.name and len(one.shape or ()) == inputs.ndim for one in calls)
-    behind: list[Call] = []  # that have weights
-    unplaced: Call | None = None
-    summing: list[str] = []
-    inside: list[tuple[Call, Grid, Call | None]] = []
-    for call in reversed(calls):
-        grid = placed.get(call)
-        class_scores = False
-        # What passes through a dropout was made in the network's own forward where no part gave it:
-        # tokens with their places added, say.
-        made = not call.passes_through or (
-            call.same_as is None and grid is not None and grid.form == "tokens"
-        )
-        if grid is not None and made:
-            assert call.shape is not None
-            as_classes = grid.channels(call.shape) in class_counts
-            of_each = grid.form == "tokens" and is_a(call.module, nn.Linear)
-            class_scores = as_classes and (of_each or not behind or not feeds(call, behind))
-            if not class_scores and not any(
-                _is_pooling(one.module) for one in (call, _source(call))
-            ):
-                shut = [*passed_over, *(summing if grid.form == "tokens" else ())]
-                plane = grid.size[1:] if len(grid.size) == 3 else grid.size
-                inner = any(call.name.startswith(f"{name}.") for name in shut)
-                if inner or (len(plane) == 2 and math.prod(plane) == 1):  # one number a frame
-                    inside.append((call, grid, unplaced))
-                else:
-                    yield call, grid, unplaced
-        if grid is None and call.name and call.entered is not None:
-            taken = find_grid(call.entered, inputs.shape, None, sizes)
-            if taken is not None and taken.form == "tokens":
-                summing.append(call.name)
-        if _has_own_weights(call.module) and not (dense and class_scores):
-            behind.append(call)
-            if call.name and grid is None and call.shape is not None and len(call.shape) == 3:
-                unplaced = call
-    yield from inside
+
+    calls: Sequence[Call]
+    inputs: Tensor
+    placed: Mapping[Call, Grid]
+    class_counts: frozenset[int]
+    passed_over: Sequence[str]
+    feeds: Callable[[Call, Sequence[Call]], bool]
+    behind: list[Call] = field(default_factory=list)
+    summing: list[str] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[tuple[Call, Grid, Call | None]]:
+        # A map of scores may be the sum of others, as in FCN: all of them are.
+        dense = any(not one.name and len(one.shape or ()) == self.inputs.ndim for one in self.calls)
+        sizes = map_sizes(self.calls, self.inputs)
+        unplaced: Call | None = None
+        inside: list[tuple[Call, Grid, Call | None]] = []
+        for call in reversed(self.calls):
+            grid = self.placed.get(call)
+            scores = False
+            if grid is not None and _is_made(call, grid):
+                scores = self._are_scores(call, grid)
+                if not scores and not any(_is_pooling(x.module) for x in (call, _source(call))):
+                    if self._is_shut(call, grid):
+                        inside.append((call, grid, unplaced))
+                    else:
+                        yield call, grid, unplaced
+            if grid is None and self._takes_tokens(call, sizes):
+                self.summing.append(call.name)
+            if _has_own_weights(call.module) and not (dense and scores):
+                self.behind.append(call)
+                if call.name and grid is None and len(call.shape or ()) == 3:
+                    unplaced = call
+        yield from inside
+
+    def _takes_tokens(self, call: Call, sizes: tuple[tuple[int, ...], ...]) -> bool:
+        if not call.name or call.entered is None:
+            return False
+        taken = find_grid(call.entered, self.inputs.shape, None, sizes)
+        return taken is not None and taken.form == "tokens"
+
+    def _are_scores(self, call: Call, grid: Grid) -> bool:
+        """Whether a call gives the scores of classes, behind which no weights come."""
+        assert call.shape is not None
+        if grid.channels(call.shape) not in self.class_counts:
+            return False
+        of_each = grid.form == "tokens" and is_a(call.module, nn.Linear)
+        return of_each or not self.behind or not self.feeds(call, self.behind)
+
+    def _is_shut(self, call: Call, grid: Grid) -> bool:
+        """Whether a call is only tried when nothing else is left."""
+        shut = [*self.passed_over, *(self.summing if grid.form == "tokens" else ())]
+        plane = grid.size[1:] if len(grid.size) == 3 else grid.size
+        of_frames = len(plane) == 2 and math.prod(plane) == 1
+        return of_frames or any(call.name.startswith(f"{name}.") for name in shut)
+
+
+def _is_made(call: Call, grid: Grid) -> bool:
+    """Whether a call gives something new.
+
+    What passes through a dropout was made in the network's own forward where no part gave it:
+    tokens with their places added, say.
+    """
+    return not call.passes_through or (call.same_as is None and grid.form == "tokens")
 
 
 def _layer(call: Call, calls: Sequence[Call], sizes: tuple[tuple[int, ...], ...]) -> Layer:
@@ -358,16 +437,6 @@ def _layer(call: Call, calls: Sequence[Call], sizes: tuple[tuple[int, ...], ...]
     runs = [one for one in calls if one.module is call.module and one.path == call.path]
     number = None if len(runs) == 1 else -1 if call is runs[-1] else runs.index(call)
     return Layer(call.name, call.module, call.path, number, known=sizes)
-
-
-def _normalised(calls: Sequence[Call], inputs: Tensor, call: Call, grid: Grid) -> tuple[Call, Grid]:
-    """The normalisation behind a call, through which alone its tokens are read."""
-    behind = set(calls[calls.index(call) + 1 :])
-    for one, other in placed_calls(calls, inputs):
-        norm = "norm" in kind_of(one.module).lower()
-        if one in behind and norm and not one.passes_through and other.size == grid.size:
-            return one, other
-    return call, grid
 
 
 def _differing_number(one: str, other: str) -> int | None:
@@ -477,7 +546,7 @@ def _direction(output: Tensor, inputs: Tensor) -> Tensor:
         return output.amax(1).sum()
     of_boxes = output.ndim == 3 and output.shape[-1] > 4 and inputs.ndim == 4
     if of_boxes and not Grid(tuple(output.shape[1:])).fits(inputs.shape):
-        return output[..., 4:].flatten(1).amax(1).sum()
+        output = output[..., 4:]
     generator = torch.Generator().manual_seed(0)
     return (output * torch.randn(output.shape, generator=generator).to(output)).sum()
 

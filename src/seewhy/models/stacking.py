@@ -75,20 +75,25 @@ def _groups(calls: Sequence[Call]) -> list[list[Call]]:
     """
     groups: dict[tuple[nn.Module, str], list[Call]] = {}
     for call in calls:
-        usable = call.name and call.floating and call.shape is not None and len(call.shape) >= 3
-        if usable and not call.passes_through and not isinstance(call.module, nn.RNNBase):
+        if call.name and call.floating and not call.passes_through:
             groups.setdefault((call.module, call.path), []).append(call)
-    found = []
-    for group in groups.values():
-        shapes = {one.shape for one in group}
-        rows = len(group) * (group[0].shape or (0,))[0]
-        if len(shapes) == 1 and rows <= MOST_ROWS and math.prod((group[0].shape or ())[2:]) > 1:
-            found.append(group)
+    found = [group for group in groups.values() if _may_be_rows(group)]
     order = {id(call): number for number, call in enumerate(calls)}
     found.sort(key=lambda group: order[id(group[-1])], reverse=True)
     # The outermost name of the same output.
     inner = {id(one.same_as) for group in found for one in group if one.same_as is not None}
     return [group for group in found if not any(id(one) in inner for one in group)]
+
+
+def _may_be_rows(group: Sequence[Call]) -> bool:
+    shape = group[0].shape or ()
+    return (
+        len(shape) >= 3
+        and all(one.shape == shape for one in group)
+        and len(group) * shape[0] <= MOST_ROWS
+        and math.prod(shape[2:]) > 1
+        and not isinstance(group[0].module, nn.RNNBase)
+    )
 
 
 def _layer(group: Sequence[Call], stack: Stack, calls: Sequence[Call]) -> Layer:
@@ -243,28 +248,34 @@ def _hypotheses(rows: _Rows) -> Iterator[tuple[Stack, str]]:
         if mine and count > 1:
             said = f"of its {count} rows the one that sees this picture"
             yield Stack(count, "one", along, which), said
-    if not all(everywhere):
-        return
-    for axis in (0, 2) if len(axes) == 3 else ():
-        if count > 1 and count <= axes[axis]:
-            yield Stack(count, "frames", along, axis), f"a row for each of {count} frames"
-    if len(axes) == 2 and count > 1:
-        for down in range(1, count + 1):
-            if count % down == 0 and not any(
-                length % n for length, n in zip(axes, (down, count // down), strict=True)
-            ):
-                tiles = (down, count // down)
-                said = f"the {down}×{count // down} tiles of the picture laid side by side"
-                yield Stack(count, "tiles", along, tiles=tiles), said
-    if len(axes) in (1, 2):
-        flips = _flips(rows)
+    if all(everywhere):
+        yield from _of_frames(count, along, axes)
+        yield from _of_tiles(count, along, axes)
+        flips = _flips(rows) if len(axes) < 3 else None
         if flips is not None:
-            said = (
-                f"{count} flipped copies of the picture put back"
-                if count > 1
-                else ("a flipped copy of the picture put back")
-            )
-            yield Stack(count, "copies", along, flips=flips), said
+            copies = f"{count} flipped copies" if count > 1 else "a flipped copy"
+            yield Stack(count, "copies", along, flips=flips), f"{copies} of the picture put back"
+
+
+def _of_frames(
+    count: int, along: Literal["images", "rows"], axes: Sequence[int]
+) -> Iterator[tuple[Stack, str]]:
+    """Frames of a video, or positions along its last axis (persons of a skeleton)."""
+    for axis in (0, 2) if len(axes) == 3 else ():
+        if 1 < count <= axes[axis]:
+            yield Stack(count, "frames", along, axis), f"a row for each of {count} frames"
+
+
+def _of_tiles(
+    count: int, along: Literal["images", "rows"], axes: Sequence[int]
+) -> Iterator[tuple[Stack, str]]:
+    """All ways to cut a picture into so many tiles of one size."""
+    for down in range(1, count + 1) if len(axes) == 2 and count > 1 else ():
+        tiles = (down, count // down)
+        whole = all(length % n == 0 for length, n in zip(axes, tiles, strict=True))
+        if math.prod(tiles) == count and whole:
+            said = f"the {down}×{count // down} tiles of the picture laid side by side"
+            yield Stack(count, "tiles", along, tiles=tiles), said
 
 
 def _flips(rows: _Rows) -> tuple[tuple[int, ...], ...] | None:

@@ -38,6 +38,7 @@ class Layer:
         known: sizes of maps seen elsewhere in the model, to place tokens by (see `find_grid`).
         stack: how several rows of what it gives make the map of one image.
         beside: more places whose tensors are further rows: other calls of the module.
+        time_last: how the tokens of a video are ordered (see `Grid`).
     """
 
     name: str
@@ -47,6 +48,7 @@ class Layer:
     known: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
     stack: Stack | None = None
     beside: tuple[Layer, ...] = ()
+    time_last: bool = field(default=False, compare=False)
 
     @property
     def places(self) -> tuple[Layer, ...]:
@@ -55,7 +57,10 @@ class Layer:
 
     def find(self, shape: Sequence[int], picture: Sequence[int]) -> Grid | None:
         """How a tensor of that shape lies on a picture of that shape, if it does."""
-        return find_grid(tuple(shape), picture, self.module, self.known, self.stack)
+        grid = find_grid(tuple(shape), picture, self.module, self.known, self.stack)
+        if grid is not None and self.time_last and grid.form == "tokens" and len(grid.size) == 3:
+            return replace(grid, time_last=True)
+        return grid
 
     def grid(self, tensor: Tensor, picture: Sequence[int]) -> Grid:
         """How what the layer gives lies on a picture of that shape.
