@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "layers": {"models", "errors"},
     "meaning": {"models", "targets", "errors"},
     "evidence": {"meaning", "models", "targets", "errors"},
-    "attribution": {"evidence", "models", "methods", "targets", "layers", "errors"},
+    "attribution": {"evidence", "meaning", "models", "methods", "targets", "layers", "errors"},
     "evaluation": {
         "evaluation",
         "explainer",

@@ -396,3 +396,30 @@ def test_a_layout_that_no_change_can_show_is_said() -> None:
 
     made = of(Everywhere().eval(), torch.rand(1, 3, 32, 32), "3@peak", layer="features")
     assert "is read as maps with the classes first by its size alone" in said(made)
+
+
+def test_one_map_of_a_smaller_size_is_said_and_can_be_read() -> None:
+    x = torch.rand(1, 3, 32, 48)
+    model = Segmenter(1, lambda z: z[:, 0], stride=2).eval()
+    whole = of(model, x, lambda out: out.mean((1, 2)), layer="features")
+    assert "is one map an image, as a change in a corner" in said(whole)
+    with pytest.raises(TargetError, match=r"say output=lambda out: out\[:, None\]"):
+        of(model, x, 0, layer="features")
+    made = of(model, x, "0@peak", layer="features", output=lambda out: out[:, None])
+    row, column = divmod(int(model(x)[0].argmax()), 24)
+    assert made.targets.targets[0][0].where == (column, row)
+    assert said(made) == ""
+
+
+def test_similar_classes_are_the_same_behind_a_softmax(x: Tensor) -> None:
+    model = Classifier(6).eval()
+    for end in (lambda z: z.softmax(1), lambda z: z.sigmoid()):
+        other = Classifier(6, end).eval()
+        other.load_state_dict(model.state_dict())
+        one, two = (of(net, x, "finer2:1").targets.targets[0][0] for net in (model, other))
+        assert one == two
+
+
+def test_a_value_behind_a_sigmoid_is_not_called_a_probability(x: Tensor) -> None:
+    made = of(Classifier(2, lambda z: z.sigmoid()).eval(), x, "output:1")
+    assert said(made).startswith("the model ends in a sigmoid, so the gradient of its value fades")

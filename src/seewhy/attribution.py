@@ -23,6 +23,7 @@ from seewhy.evidence import (
     Evidence,
 )
 from seewhy.layers import LayerSpec, layers_of
+from seewhy.meaning import said_of
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
 from seewhy.models.bound import bind
@@ -345,7 +346,6 @@ def _warnings(
         largest = evidence.gradients[layer].abs().flatten(1).amax(1)
         dead = (largest == 0).reshape(batch, targets).cpu()
     broken = (~evidence.logits.isfinite()).reshape(batch, -1).any(1).tolist()
-    ending = evidence.targets.ending
     found = []
     for i in range(batch):
         row = []
@@ -381,12 +381,9 @@ def _warnings(
                 )
             elif low[i][t] == high[i][t]:
                 said.append("the map is flat: every position has the same value")
-            if ending is not None:
-                said.append(
-                    f"the outputs are probabilities (a {ending} inside the model), so the score is "
-                    "one, and its gradient fades where the model is sure; name the logits with "
-                    "output= if the model gives them"
-                )
+            ends = said_of(evidence.targets.ending, evidence.targets.targets[i][t])
+            if ends is not None:
+                said.append(ends)
             said.extend(evidence.assumed)
             row.append(tuple(said))
         found.append(row)
