@@ -237,17 +237,21 @@ class Evidence:
             pooled = pooled.flatten(1).to(weight)
             means = self.activations[layer].flatten(2).mean(2).to(weight)
             near = 3e-2 if module.weight.dtype.itemsize < 4 else 1e-3  # of the largest
+            logits = self.logits.flatten(1) if self.logits.ndim > 1 else self.logits[:, None]
             if (
                 pooled.shape == means.shape
-                and self.logits.shape == (len(pooled), len(weight))
+                and logits.shape == (len(pooled), len(weight))
                 and _near(pooled, means, near)
-                and _near(linear(pooled, weight, bias), self.logits, near)
+                and _near(linear(pooled, weight, bias), logits, near)
             ):
                 free = self.logits.clone().requires_grad_()
                 scores = self._score(free)
                 rows = [
-                    torch.autograd.grad(scores[:, t].sum(), free, retain_graph=True)[0] @ weight
-                    for t in range(scores.shape[1])
+                    torch.autograd.grad(column.sum(), free, retain_graph=True)[0].reshape(
+                        logits.shape
+                    )
+                    @ weight
+                    for column in scores.unbind(1)
                 ]
                 return torch.stack(rows, 1).flatten(0, 1)
         raise MethodError(

@@ -123,14 +123,25 @@ def form_of(shape: Sequence[int], picture: Sequence[int]) -> Form:
 
 
 def brought(outputs: Tensor, form: Form) -> Tensor:
-    """The scores as `(batch, classes, *size)` or `(batch,)`."""
+    """The scores as `(batch, classes, *size)` or `(batch,)`.
+
+    Raises:
+        ModelError: for a number without an axis, of more than one image.
+    """
     if form == "classes last":
         return outputs.movedim(-1, 1)
     if form == "one map":
         return outputs[:, None]
     if form == "one map of one image":
         return outputs[None, None]
-    return outputs[None] if form == "one number" else outputs
+    if form == "one number":
+        return outputs[None]
+    if outputs.ndim == 0:
+        raise ModelError(
+            "the model gives one number for the whole batch; a row of scores for each image is "
+            "wanted."
+        )
+    return outputs
 
 
 def as_given(outputs: Tensor, form: Form) -> Tensor:
