@@ -58,7 +58,7 @@ MAY_IMPORT = {
     "evidence": {"meaning", "models", "targets", "precision", "errors"},
     "request": {"methods", "layers", "models", "errors"},
     "attribution": {
-        "request", "evidence", "models", "methods", "targets", "layers", "errors"
+        "request", "evidence", "meaning", "models", "methods", "targets", "layers", "errors"
     },
     "tiles": {"attribution", "models", "targets", "errors"},
     # Results, and who makes them.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +15,8 @@ from torch.nn.functional import interpolate
 
 import seewhy
 from seewhy.attribution import Attribution, run
-from seewhy.errors import ModelError, TargetError
+from seewhy.errors import ModelError, SeewhyError, TargetError
+from seewhy.methods import METHODS
 from seewhy.models.bound import bind
 from seewhy.models.ending import ends_in_sigmoid
 from seewhy.targets import BoxScore, ClassScore, predictions, probability_of, target_from_json
@@ -396,3 +400,112 @@ def test_a_layout_that_no_change_can_show_is_said() -> None:
 
     made = of(Everywhere().eval(), torch.rand(1, 3, 32, 32), "3@peak", layer="features")
     assert "is read as maps with the classes first by its size alone" in said(made)
+
+
+def test_a_mean_over_the_batch_is_no_score(x: Tensor) -> None:
+    with pytest.raises(ModelError, match="one number for the whole batch"):
+        of(Classifier(4, lambda z: z.mean()).eval(), x, "output:0")
+
+
+def test_one_map_of_a_smaller_size_is_said_and_can_be_read() -> None:
+    x = torch.rand(1, 3, 32, 48)
+    model = Segmenter(1, lambda z: z[:, 0], stride=2).eval()
+    whole = of(model, x, lambda out: out.mean((1, 2)), layer="features")
+    assert "is one map an image, as a change in a corner" in said(whole)
+    with pytest.raises(TargetError, match=r"say output=lambda out: out\[:, None\]"):
+        of(model, x, 0, layer="features")
+    made = of(model, x, "0@peak", layer="features", output=lambda out: out[:, None])
+    row, column = divmod(int(model(x)[0].argmax()), 24)
+    assert made.targets.targets[0][0].where == (column, row)
+    assert said(made) == ""
+
+
+def test_similar_classes_are_the_same_behind_a_softmax(x: Tensor) -> None:
+    model = Classifier(6).eval()
+    for end in (lambda z: z.softmax(1), lambda z: z.sigmoid()):
+        other = Classifier(6, end).eval()
+        other.load_state_dict(model.state_dict())
+        one, two = (of(net, x, "finer2:1").targets.targets[0][0] for net in (model, other))
+        assert one == two
+
+
+def test_a_value_behind_a_sigmoid_is_not_called_a_probability(x: Tensor) -> None:
+    made = of(Classifier(2, lambda z: z.sigmoid()).eval(), x, "output:1")
+    assert said(made).startswith("the model ends in a sigmoid, so the gradient of its value fades")
+
+
+# --- Every method, and forms drawn at random ------------------------------------------------------
+
+
+def _looks_at_attention(method: str) -> bool:
+    return bool(
+        {"attentions", "blockwise_gradients"} & set(inspect.signature(METHODS[method]).parameters)
+    )
+
+
+SHORT = {"masks": 8, "samples": 2, "steps": 2, "window": 16, "stride": 16}
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if not _looks_at_attention(name)])
+def test_every_method_takes_one_number_in_any_form(method: str, x: Tensor) -> None:
+    model = Classifier(1, scale=1).eval()
+    keywords = inspect.signature(METHODS[method]).parameters
+    options = {name: value for name, value in SHORT.items() if name in keywords}
+    wanted = seewhy.attribute(model, x, "positive", method=method, **options)
+    for form in ONE_NUMBER.values():
+        model.end = form
+        found = seewhy.attribute(model, x, "positive", method=method, **options)
+        assert torch.allclose(found, wanted, atol=1e-5)
+
+
+FORMS: list[Callable[[Tensor], Tensor]] = [
+    *ONE_NUMBER.values(),
+    lambda z: z.softmax(1),
+    lambda z: z[:, :, None, None] * torch.ones(8, 8),
+    lambda z: (z[:, :, None, None] * torch.ones(8, 8)).permute(0, 2, 3, 1),
+    lambda z: (z[:, :1, None] * torch.ones(32, 32)).sigmoid(),
+    lambda z: z[:, None].expand(-1, 6, -1),
+    lambda z: (z[:, None] * torch.ones(6, 1)).log_softmax(2),
+    lambda z: z[:, :, None, None, None],
+    lambda z: torch.cat([z.abs(), z.abs() + 1], 1)[:, None].expand(-1, 9, -1).sigmoid(),
+    lambda z: z.mean(),
+]
+ASKED: list[Any] = [
+    None, 0, 1, "positive", "output:0", "p:0", "sigmoid:1", "0 vs 1", "against:0", "top2", "box:0",
+    "token:1", "0@peak", "0@1,1", "finer2:0", "p:positive", (0, 1), [0, 1],
+    lambda outputs: outputs.reshape(len(outputs), -1).sum(1),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:the part of the network behind layer")
+@pytest.mark.parametrize("seed", range(60))
+def test_any_form_asked_in_any_way_gives_a_map_or_says_why_not(seed: int) -> None:
+    drawn = random.Random(seed)
+    classes, form, scale = drawn.choice((1, 2, 5)), drawn.choice(FORMS), drawn.choice((0.1, 8))
+    wrapped: Callable[[Tensor], Any] = drawn.choice(
+        [
+            lambda y: y,
+            lambda y: {"logits": y, "loss": y.mean()},
+            lambda y: (y, y.detach().flatten(1) if y.ndim > 1 else y),
+            lambda y: {"out": y, "aux": {"out": 2 * y}},
+            lambda y: [y],
+        ]
+    )
+    sigmoid = drawn.random() < 0.4
+
+    def end(z: Tensor) -> Any:
+        return wrapped(form(z.sigmoid() if sigmoid else z))
+
+    model = Classifier(classes, end, scale).eval()
+    for _ in range(4):
+        target, method = drawn.choice(ASKED), drawn.choice(KINDS)
+        batch = drawn.choice((1, 2))
+        inputs = torch.rand(batch, 3, 32, 32)
+        try:
+            found = seewhy.attribute(
+                model, inputs, target, method=method, **OPTIONS.get(method, {})
+            )
+        except SeewhyError:
+            continue
+        assert len(found) == batch
+        assert found.isfinite().all()

@@ -286,7 +286,6 @@ def _warnings(
         largest = evidence.taken["gradients"][layer].abs().flatten(1).amax(1)
         dead = (largest == 0).reshape(batch, targets).cpu()
     broken = (~evidence.logits.isfinite()).reshape(batch, -1).any(1).tolist()
-    ending = evidence.targets.ending
     found = []
     for i in range(batch):
         row = []
@@ -304,12 +303,9 @@ def _warnings(
                 )
             against = isinstance(evidence.targets.targets[i][t], Counterfactual)
             said += _of_values(low[i][t], high[i][t], bool(dead[i, t]), method, against)
-            if ending is not None:
-                said.append(
-                    f"the outputs are probabilities (a {ending} inside the model), so the score is "
-                    "one, and its gradient fades where the model is sure; name the logits with "
-                    "output= if the model gives them"
-                )
+            ends = said_of(evidence.targets.ending, evidence.targets.targets[i][t])
+            if ends is not None:
+                said.append(ends)
             said.extend(evidence.assumed)
             row.append(tuple(said))
         found.append(row)

@@ -16,7 +16,7 @@ from seewhy.models.layout import as_given, check_form, is_open
 from seewhy.models.outputs import are_embeddings
 from seewhy.models.undisturbed import undisturbed
 from seewhy.precision import at_least_float32
-from seewhy.targets import Resolved, Sentence, Token
+from seewhy.targets import Regression, Resolved, Sentence, Target, Token
 from seewhy.targets.outputs import Ending, ending_of, may_be_probabilities
 
 
@@ -67,6 +67,22 @@ def meaning_of(model: Bound, inputs: Tensor, outputs: Tensor) -> Meaning:
         ending,
         None if form == "as wanted" else partial(as_given, form=form),
         () if said is None else (said,),
+    )
+
+
+def said_of(ending: Ending, target: Target) -> str | None:
+    """What a reader of a target's map should know of how the network ends, in words."""
+    if ending is None:
+        return None
+    if isinstance(target, Regression):
+        return (
+            f"the model ends in a {ending}, so the gradient of its value fades near 0 and 1; name "
+            "what comes before with output= if the model gives it"
+        )
+    return (
+        f"the outputs are probabilities (a {ending} inside the model), so the score is one, and "
+        "its gradient fades where the model is sure; name the logits with output= if the model "
+        "gives them"
     )
 
 

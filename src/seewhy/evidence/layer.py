@@ -116,18 +116,20 @@ def class_weights(run: Evidence, layer: int) -> Tensor:
         pooled = pooled.flatten(1).to(weight)
         means = run.activations[layer].flatten(2).mean(2).to(weight)
         tolerance = 3e-2 if module.weight.dtype.itemsize < 4 else 1e-3  # of the largest
+        logits = run.logits.flatten(1) if run.logits.ndim > 1 else run.logits[:, None]
         if (
             pooled.shape == means.shape
-            and run.logits.shape == (len(pooled), len(weight))
+            and logits.shape == (len(pooled), len(weight))
             and near(pooled, means, tolerance)
-            and near(linear(pooled, weight, bias), run.logits, tolerance)
+            and near(linear(pooled, weight, bias), logits, tolerance)
         ):
             free = run.logits.clone().requires_grad_()
             scores = run.score(free)
-            rows = [
-                torch.autograd.grad(scores[:, t].sum(), free, retain_graph=True)[0] @ weight
-                for t in range(scores.shape[1])
+            slopes = [
+                torch.autograd.grad(column.sum(), free, retain_graph=True)[0]
+                for column in scores.unbind(1)
             ]
+            rows = [slope.reshape(logits.shape) @ weight for slope in slopes]
             return torch.stack(rows, 1).flatten(0, 1)
     raise MethodError(
         f"method '{run.asked_by}' is defined only where the layer feeds global average pooling and "

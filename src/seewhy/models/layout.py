@@ -124,14 +124,25 @@ def form_of(shape: Sequence[int], picture: Sequence[int]) -> Form:
 
 
 def brought(outputs: Tensor, form: Form) -> Tensor:
-    """The scores as `(batch, classes, *size)` or `(batch,)`."""
+    """The scores as `(batch, classes, *size)` or `(batch,)`.
+
+    Raises:
+        ModelError: for a number without an axis, of more than one image.
+    """
     if form == "classes last":
         return outputs.movedim(-1, 1)
     if form == "one map":
         return outputs[:, None]
     if form == "one map of one image":
         return outputs[None, None]
-    return outputs[None] if form == "one number" else outputs
+    if form == "one number":
+        return outputs[None]
+    if outputs.ndim == 0:
+        raise ModelError(
+            "the model gives one number for the whole batch; a row of scores for each image is "
+            "wanted."
+        )
+    return outputs
 
 
 def as_given(outputs: Tensor, form: Form) -> Tensor:
@@ -151,8 +162,15 @@ def is_open(shape: Sequence[int], form: Form, picture: Sequence[int]) -> bool:
     """
     if form in ("classes last", "one map", "one map of one image"):
         return True
+    if _may_be_one_map(shape, picture):
+        return True
     fits = len(shape) == len(picture) > 3 and _lies(shape[2:], picture)
     return fits and shape[1] > 1 and _lies(shape[1:-1], picture)
+
+
+def _may_be_one_map(shape: Sequence[int], picture: Sequence[int]) -> bool:
+    """Whether scores `(batch, a, b)` may be a smaller map, or positions and a vocabulary."""
+    return len(shape) == len(picture) - 1 == 3 and min(shape[1:]) > 1 and _lies(shape[1:], picture)
 
 
 def check_form(
@@ -189,7 +207,8 @@ def check_form(
     came = tuple(as_given(outputs[:1], form).shape)
     # The axis that would be the classes' if the others were the picture's, and one that would not.
     other = moved[-1] if form == "as wanted" else moved[1]
-    if form in ("as wanted", "classes last") and moved[0] > max(other, 0) + _FAR:
+    maps = outputs.ndim == image.ndim
+    if maps and form in ("as wanted", "classes last") and moved[0] > max(other, 0) + _FAR:
         order = (0, outputs.ndim - 1, *range(1, outputs.ndim - 1))
         found = "first" if form == "classes last" else "last"
         raise ModelError(
@@ -198,6 +217,8 @@ def check_form(
             "function of what the model returns that gives (batch, classes, height, width)"
             + (f": output=lambda out: out.permute{order}." if found == "last" else ".")
         )
+    if _may_be_one_map(outputs.shape, image.shape):
+        return _ONE_MAP.format(came) if min(moved) > _FAR else None
     if max(moved[1:]) > _FAR:
         return None
     return (
@@ -207,6 +228,11 @@ def check_form(
     )
 
 
+_ONE_MAP = (
+    "the output {} is one map an image, as a change in a corner of the picture shows, and is read "
+    "as something else for want of an axis for its class: say output=lambda out: out[:, None] (out "
+    "being what the model returns)"
+)
 _READ_AS = {
     "as wanted": "maps with the classes first",
     "classes last": "maps with the classes last",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -98,20 +98,8 @@ def _parse_words(words: str, labels: Labels) -> Choice:
         return Contrast(*(_parse_one(side, labels, words) for side in sides))
     if len(sides) > 2:
         raise TargetError(f"target {words!r} has more than two sides; write 'A vs B'")
-    if prefix in ("p", "probability"):
-        return Probability(_parse_one(rest, labels, words))
-    if prefix == "sigmoid":
-        return Probability(_parse_one(rest, labels, words), sigmoid=True)
-    if prefix in ("box", "token"):
-        if not re.fullmatch("[0-9]+", rest):
-            raise TargetError(f"target {words!r} has no number; write '{prefix}:0'")
-        return Predicted(int(rest)) if prefix == "box" else Token(int(rest))
-    if finer := re.fullmatch("finer([0-9]*)", prefix):
-        return Finer(_parse_one(rest, labels, words), int(finer[1] or 3))
-    if prefix == "output":
-        if not re.fullmatch("[0-9]+", rest):
-            raise TargetError(f"target {words!r} has no output number; write 'output:0'")
-        return Regression(int(rest))
+    if found := _prefixed(prefix, rest, labels, words):
+        return found
     if keyword == "predicted":
         return Predicted()
     if keyword in ("positive", "negative"):
@@ -123,6 +111,23 @@ def _parse_words(words: str, labels: Labels) -> Choice:
     if "@" in words and not exact_matches(words, labels or ()):
         return _placed(words, labels)
     return _named(words, labels)
+
+
+def _prefixed(prefix: str, rest: str, labels: Labels, whole: str) -> Target | None:
+    """What a word before a colon makes of the rest; None for a word that means nothing there."""
+    if prefix in ("p", "probability", "sigmoid"):
+        return Probability(_parse_one(rest, labels, whole), sigmoid=prefix == "sigmoid")
+    if finer := re.fullmatch("finer([0-9]*)", prefix):
+        return Finer(_parse_one(rest, labels, whole), int(finer[1] or 3))
+    numbered: dict[str, Callable[[int], Target]] = {
+        "box": Predicted, "token": Token, "output": Regression
+    }  # fmt: skip
+    if prefix not in numbered:
+        return None
+    if not re.fullmatch("[0-9]+", rest):
+        noun = "output number" if prefix == "output" else "number"
+        raise TargetError(f"target {whole!r} has no {noun}; write '{prefix}:0'")
+    return numbered[prefix](int(rest))
 
 
 def _placed(words: str, labels: Labels) -> Region:

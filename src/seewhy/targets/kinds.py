@@ -391,10 +391,11 @@ class Finer(Target):
         if isinstance(self.references, tuple):
             return self
         of = self.of.of if isinstance(self.of, Probability) else self.of
-        index = cast(ClassScore, of).column(as_logits(outputs).shape[1])
+        of = cast(ClassScore, of)
+        index = of.column(as_logits(outputs).shape[1])
         nearest = tuple(
-            ClassScore(each, labels[each] if labels else None)
-            for each in nearest_classes(outputs, index, self.references)
+            ClassScore(each, labels[each] if labels else None, of.ending)
+            for each in nearest_classes(outputs, index, self.references, of.ending)
         )
         if isinstance(self.of, Probability):
             return replace(self, references=tuple(map(Probability, nearest)))

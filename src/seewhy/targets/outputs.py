@@ -177,7 +177,7 @@ def ranking(
     return cast(list[list[int]], scores.argsort(dim=1, descending=True, stable=True).tolist())
 
 
-def nearest_classes(outputs: Tensor, index: int, count: int) -> list[int]:
+def nearest_classes(outputs: Tensor, index: int, count: int, ending: Ending = None) -> list[int]:
     """The other classes whose logits are nearest to class `index`'s, at most `count`, in order.
 
     Classes that are ruled out (−inf) are near to none. Equal distances rank by index.
@@ -185,11 +185,14 @@ def nearest_classes(outputs: Tensor, index: int, count: int) -> list[int]:
     Args:
         outputs: of one image, (1, classes).
         index, count: see above.
+        ending: what the network does to its logits last; they are had back from probabilities.
 
     Raises:
         TargetError: The class's own logit is no finite number, or there is no other class.
     """
     logits = as_logits(outputs.detach())[0].cpu().double()
+    if ending is not None:
+        logits = logits.log() if ending == "softmax" else logits.logit()
     if not logits[index].isfinite():
         raise TargetError(
             f"the logit of class {index} is {float(logits[index])}, so no class is near to it; "
@@ -224,10 +227,10 @@ def looks_like_probabilities(outputs: Tensor) -> bool:
 
 def _add_up_to_one(outputs: Tensor) -> bool:
     """Whether (batch, classes, ...) holds no negative number, and the classes' sum to 1 ± 1e-3."""
-    if outputs.shape[1] < 2 or not outputs.numel():
+    if outputs.shape[1] < 2 or not outputs.numel() or not bool((outputs >= 0).all()):
         return False
     values = at_least_float32(outputs.detach()).cpu().double()
-    return bool((values >= 0).all() and ((values.sum(dim=1) - 1).abs() <= 1e-3).all())
+    return bool(((values.sum(dim=1) - 1).abs() <= 1e-3).all())
 
 
 def may_be_probabilities(outputs: Tensor) -> bool:

@@ -22,7 +22,7 @@ from seewhy.targets.outputs import (
     ranking,
     without_single_axes,
 )
-from seewhy.targets.regions import regions
+from seewhy.targets.regions import Region, regions
 
 
 def ranked(
@@ -78,25 +78,25 @@ def predictions(
     if is_detections(values):
         return [[(cast(int, one.index), x, x) for one, x in some] for some in detected(values, k)]
     if is_maps(values):
-        return [
-            [
-                (cast(int, one.index), float(over(own)), float(over.chance(own, sigmoid=False)))
-                for one in some[:k]
-                for over in [one.settled(own)]
-            ]
-            for own, some in zip(values[:, None], regions(values, ending), strict=True)
-        ]
+        own = zip(values[:, None], regions(values, ending), strict=True)
+        return [[_over(one, maps) for one in some[:k]] for maps, some in own]
     if values.ndim == 1:
         values = values[:, None]
     if values.ndim != 2:
         return [[] for _ in values]
     if values.shape[1] == 1 and (labels is None or len(labels) != 2):
         return [[(0, value, None)] for value in values[:, 0].tolist()]
-    if values.shape[1] == 1:
+    return _highest(values, k, ending)
+
+
+def _highest(values: Tensor, k: int, ending: Ending) -> list[list[tuple[int, float, float | None]]]:
+    """The k highest of `(batch, classes)`, or the sides of `(batch, 1)`, in order."""
+    sides = values.shape[1] == 1
+    if sides:
         values = torch.cat((-values if ending is None else 1 - values, values), dim=1)
-        probabilities = values.sigmoid() if ending is None else values
-    else:
-        probabilities = values.softmax(dim=1) if ending is None else values
+    probabilities = values
+    if ending is None:
+        probabilities = values.sigmoid() if sides else values.softmax(dim=1)
     order = values.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf).argsort(
         dim=1, descending=True, stable=True
     )[:, :k]
@@ -104,3 +104,9 @@ def predictions(
         [(index, float(row[index]), float(chances[index])) for index in indices]
         for indices, row, chances in zip(order.tolist(), values, probabilities, strict=True)
     ]
+
+
+def _over(region: Region, maps: Tensor) -> tuple[int, float, float]:
+    """A region's class, score and probability in the maps of one image."""
+    settled = region.settled(maps)
+    return cast(int, region.index), float(settled(maps)), float(settled.chance(maps, False))

@@ -95,11 +95,8 @@ def resolve(
             "holds one target for each image, a tuple several for every image"
         )
     spatial = is_maps(outputs) or is_detections(outputs)
-    ranks: list[list[Target]] = []
-    asked = [part for part in choice.parts() if isinstance(part, Predicted | TopK)]
-    if asked:
-        most = max(part.k if isinstance(part, TopK) else part.rank + 1 for part in asked)
-        ranks = ranked(outputs, labels, most, ending)
+    most = _asked(choice)
+    ranks = ranked(outputs, labels, most, ending) if most else []
     own = (Finer, Region, ClassScore) if spatial else (Finer, Region)
     differ = bool(ranks) or any(isinstance(part, own) for part in choice.parts())
 
@@ -129,6 +126,13 @@ def resolve(
     given = choice.targets if isinstance(choice, PerImage) else (choice,)
     several = not all(isinstance(each, Target) for each in given)
     return Resolved(targets, several, ending)
+
+
+def _asked(choice: Choice) -> int:
+    """How many of the classes or boxes ranked first are asked for; 0: none by its rank."""
+    ranks = [part.k for part in choice.parts() if isinstance(part, TopK)]
+    ranks += [part.rank + 1 for part in choice.parts() if isinstance(part, Predicted)]
+    return max(ranks, default=0)
 
 
 def _as_it_ends(
