@@ -16,6 +16,7 @@ from seewhy.evidence.attention import on_grid
 from seewhy.evidence.changes import of_one_image
 from seewhy.evidence.pixels import check_operations
 from seewhy.layers import LayerSpec, layers_of
+from seewhy.meaning import said_of
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
 from seewhy.methods.method import Method, MethodLike
@@ -297,9 +298,11 @@ def _warnings(
                     "at the network's precision (float32?)"
                 )
             if evidence.asked is not None and not method.looks_at_target:
+                words = evidence.targets.targets[i][t].describe(evidence.labels)
                 said.append(
-                    f"the target plays no part: {method.name} draws the same map for every class; "
-                    "take grad-cam to see what speaks for one"
+                    f"'{words}' plays no part in this map: {method.name} shows what stands out, "
+                    "the same for every target; ask grad-cam, layer-cam or occlusion why the "
+                    "network says so"
                 )
             against = isinstance(evidence.targets.targets[i][t], Counterfactual)
             said += _of_values(low[i][t], high[i][t], bool(dead[i, t]), method, against)

@@ -24,7 +24,8 @@ def written(folder: str | Path = "seewhy-out") -> list[str]:
 
 
 def test_each_picture_gets_a_figure_and_a_row(seewhy, picture, labels):
-    result = seewhy("explain", picture("a.png", "red"), picture("b.jpg", "lime"), *TINY,
+    given = ("--resize", "37", "--crop", "32", "--interpolation", "bilinear")
+    result = seewhy("explain", picture("a.png", "red"), picture("b.jpg", "lime"), *TINY, *given,
                     "--labels", labels)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert written() == [

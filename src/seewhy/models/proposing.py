@@ -515,6 +515,10 @@ def _gradients(
             read = [find_logits(outputs)]
         except ModelError:  # which it is will be said later; here any dependence counts
             read = [tensor for _, tensor in tensors_in(outputs)]
+        if not all(bool(tensor.isfinite().all()) for tensor in read):
+            return activations, [None] * len(
+                layers
+            )  # the gradient of what is no number says nothing
         read = [tensor for tensor in read if has_gradient(tensor)]
         if not read:  # nor does any other output, or the layer lies on the way to another alone
             known = any(has_gradient(one) for _, one in tensors_in(outputs))
@@ -532,6 +536,8 @@ def _gradients(
 def _has_a_say(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
     """Whether the outputs change with what a layer gives, where no gradient can tell."""
     before = outputs_of(model, inputs, {model})
+    if not all(bool(one.isfinite().all()) for one in before):
+        return True  # what is no number does not change; the map's warnings will say so
     after = outputs_of(model, inputs, {model}, layer)
     return differ(before, after)
 
