@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import seewhy
 from seewhy.attribution import run
-from seewhy.errors import LayerError
+from seewhy.errors import LayerError, ModelError
 from seewhy.layers import check_layers, layers_of, list_layers
 from seewhy.models.bound import bind
 from seewhy.models.proposing import propose_layer
@@ -805,3 +805,36 @@ def test_patches_that_are_drawn_in_another_order_are_refused() -> None:
     with pytest.raises(LayerError, match="positions in another order") as no:
         propose_layer(Drawn().eval(), torch.rand(1, 3, 96, 96))
     assert "saliency" in str(no.value)
+
+
+@pytest.mark.parametrize("picture", [None, "pixel_values"])
+def test_rows_of_patches_are_no_picture_and_the_advice_works(picture: str | None) -> None:
+    class Rows(nn.Module):
+        """As Qwen2-VL, whose processor cuts the picture into rows of patches."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.patch, self.words, self.head = (
+                nn.Linear(192, 8),
+                nn.Embedding(9, 8),
+                nn.Linear(8, 5),
+            )
+
+        def forward(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+            return self.head(self.patch(pixel_values).mean(0) + self.words(input_ids).mean(1))
+
+    class Whole(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, image: Tensor, input_ids: Tensor) -> Tensor:
+            rows = image[0].unflatten(1, (-1, 8)).unflatten(3, (-1, 8)).permute(1, 3, 0, 2, 4)
+            return self.inner(rows.flatten(0, 1).flatten(1), input_ids)
+
+    model, words = Rows().eval(), torch.arange(4)[None]
+    given = {"pixel_values": torch.rand(16, 192), "input_ids": words}
+    with pytest.raises(ModelError, match="wrap the model in a module that takes the picture"):
+        seewhy.attribute(model, given, 1, picture=picture)
+    whole = {"image": torch.rand(1, 3, 32, 32), "input_ids": words}
+    assert seewhy.attribute(Whole(model), whole, 1, method="saliency").shape == (1, 32, 32)

@@ -278,15 +278,32 @@ def _picture_among(inputs: Any, picture: str | int | None) -> tuple[Tensor, str]
             raise ModelError(
                 f"picture={picture!r} is none of the inputs; there are {_listing(inputs)}."
             )
-        return tensors[str(picture)], str(picture)
+        chosen = tensors[str(picture)]
+        if chosen.ndim < 3 and chosen.is_floating_point():
+            raise ModelError(
+                f"picture={picture!r} has shape {tuple(chosen.shape)}, in which no picture can be "
+                "found: (batch, channels, height, width) is wanted. If the picture was cut into "
+                "rows of numbers before the model (as for Qwen2-VL), wrap the model in a module "
+                "that takes the picture and cuts it up itself, and take a method that looks at no "
+                "layer (saliency, integrated-gradients, rise)."
+            )
+        return chosen, str(picture)
     floating = {path: one for path, one in tensors.items() if one.is_floating_point()}
     for least in (4, 3):
         likely = [(one, path) for path, one in floating.items() if one.ndim >= least]
         if len(likely) == 1:
             return likely[0]
+    rows = ""
+    if not likely and any(one.ndim == 2 and len(one) > 3 for one in floating.values()):
+        rows = (
+            " A picture that was cut into rows of numbers before the model (as for Qwen2-VL) can "
+            "carry no map: wrap the model in a module that takes the picture (batch, channels, "
+            "height, width) and cuts it up itself, and take a method that looks at no layer "
+            "(saliency, integrated-gradients, rise)."
+        )
     raise ModelError(
         f"{len(likely)} of the inputs could be the picture; there are {_listing(inputs)}. Say "
-        "which it is with picture=, a number or a name."
+        f"which it is with picture=, a number or a name.{rows}"
     )
 
 
