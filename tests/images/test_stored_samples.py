@@ -339,3 +339,18 @@ def test_a_picture_over_pillows_limit_is_read_without_its_warning(tmp_path, monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ImageError, match="save it smaller with a picture editor"):
         read_image(path)
+
+
+def test_reading_shows_no_warning_a_second_time(tmp_path):
+    """`warnings.catch_warnings` around a reader would make Python forget what it has shown."""
+    buffer = io.BytesIO()
+    Image.fromarray(COLOURS.astype(np.uint8)).save(buffer, "PNG")
+    path = written(tmp_path, "a.png", buffer.getvalue())
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        before = list(warnings.filters)
+        for _ in range(3):
+            warnings.warn("said once", UserWarning, stacklevel=1)
+            read_image(path)
+        assert warnings.filters == before
+    assert len(shown) == 1
