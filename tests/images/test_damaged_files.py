@@ -6,6 +6,7 @@ import io
 import os
 import random
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,33 +33,31 @@ def encoded(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def heic() -> bytes:
+def heic(_: Path) -> bytes:
     heif = pytest.importorskip("pillow_heif", reason="the extra 'heic' is not installed")
     buffer = io.BytesIO()
     heif.from_pillow(Image.fromarray(COLOURS)).save(buffer)
     return buffer.getvalue()
 
 
-def dicom() -> bytes:
+def dicom(folder: Path) -> bytes:
     pytest.importorskip("pydicom", reason="the extra 'dicom' is not installed")
-    from pathlib import Path
-
     from .test_dicom_and_heic import dicom as written
 
     settings = {"WindowCenter": 2000, "WindowWidth": 3000, "RescaleSlope": 2, "RescaleIntercept": 1}
-    return written(Path(os.environ["PYTEST_FOLDER"]), GREYS, **settings).read_bytes()
+    return written(folder, GREYS, **settings).read_bytes()
 
 
 KINDS = {
-    **{kind: lambda kind=kind: encoded(kind)
+    **{kind: lambda _, kind=kind: encoded(kind)
        for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "PPM")},
-    "PNG, 16 bits and a clear colour": lambda: png(
+    "PNG, 16 bits and a clear colour": lambda _: png(
         24, 20, 16, 2, [row.astype(">u2").tobytes() for row in COLOURS.astype(np.uint16) * 257],
         struct.pack(">HHH", 5, 6, 7),
     ),
-    "TIFF, 0 is white": lambda: tiff([GREYS], photometric=0),
-    "TIFF, 12 bits": lambda: tiff([GREYS >> 4], bits=12, deflated=True),
-    "TIFF, planes": lambda: tiff([GREYS] * 3, photometric=2, order=">", rows_a_strip=7),
+    "TIFF, 0 is white": lambda _: tiff([GREYS], photometric=0),
+    "TIFF, 12 bits": lambda _: tiff([GREYS >> 4], bits=12, deflated=True),
+    "TIFF, planes": lambda _: tiff([GREYS] * 3, photometric=2, order=">", rows_a_strip=7),
     "DICOM": dicom,
     "HEIC": heic,
 }  # fmt: skip
@@ -86,9 +85,8 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_damaged_file_is_a_picture_or_one_sentence(kind, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTEST_FOLDER", str(tmp_path))
-    whole, chance = KINDS[kind](), random.Random(kind)
+def test_a_damaged_file_is_a_picture_or_one_sentence(kind, tmp_path):
+    whole, chance = KINDS[kind](tmp_path), random.Random(kind)
     path = tmp_path / "damaged"
     path.write_bytes(whole)
     assert read_picture(path).pixels.shape[2] == 3

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+import seewhy
 from seewhy.dataset.files import picture_size
 from seewhy.errors import ImageError
 from seewhy.images import Preprocess, read_image, read_picture
@@ -154,6 +155,18 @@ def test_dark_values_of_16_bits_are_said_to_be_dark(tmp_path):
     assert "values end at 4095 of 65535" in picture.notes[0]
     preprocess = Preprocess((8, 8), None, (0.5,) * 3, (0.5,) * 3)
     assert preprocess.picture_from(path).notes == picture.notes
+
+
+def test_what_was_assumed_of_a_picture_is_a_warning_of_its_explanation(tmp_path):
+    torch = pytest.importorskip("torch")
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(), torch.nn.Linear(4, 2),
+    )  # fmt: skip
+    path = written(tmp_path, "a.tif", tiff([GREYS >> 4]))
+    preprocess = Preprocess((8, 8), (8, 8), (0.5,) * 3, (0.5,) * 3)
+    why = seewhy.explain(network, path, 0, preprocess=preprocess)
+    assert any(one.startswith("as to the picture, its values end at 4095") for one in why.warnings)
 
 
 # --- PNG: one colour that is transparent ----------------------------------------------------
@@ -339,3 +352,18 @@ def test_a_picture_over_pillows_limit_is_read_without_its_warning(tmp_path, monk
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ImageError, match="save it smaller with a picture editor"):
         read_image(path)
+
+
+def test_reading_shows_no_warning_a_second_time(tmp_path):
+    """`warnings.catch_warnings` around a reader would make Python forget what it has shown."""
+    buffer = io.BytesIO()
+    Image.fromarray(COLOURS.astype(np.uint8)).save(buffer, "PNG")
+    path = written(tmp_path, "a.png", buffer.getvalue())
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        before = list(warnings.filters)
+        for _ in range(3):
+            warnings.warn("said once", UserWarning, stacklevel=1)
+            read_image(path)
+        assert warnings.filters == before
+    assert len(shown) == 1

@@ -650,12 +650,12 @@ def test_each_value_given_replaces_one_and_the_rest_stays() -> None:
     usual = load_model("timm/resnet10t:random").preprocess
     mean = load_model("timm/resnet10t:random", mean=0.5).preprocess
     assert (mean.mean, mean.std, mean.size) == ((0.5, 0.5, 0.5), usual.std, usual.size)
-    assert mean.source.startswith("mean given; the rest timm")
+    assert mean.source.startswith("given in mean; for the rest timm")
     size = load_model("timm/resnet10t:random", size=352).preprocess
     assert (size.size, size.resize, size.mean) == ((352, 352), 402, usual.mean)
     every = load_model(ARCH, size=64, mean=(0, 0, 0), std=[1, 1, 1]).preprocess
-    assert every.source.startswith("size and mean and std given (the resize is assumed to scale")
-    assert "; the rest assumed" in every.source
+    assert every.source.startswith("given in size and mean and std (the resize is assumed to")
+    assert "; for the rest assumed" in every.source
 
 
 @given(st.integers(1, 600), st.integers(1, 600), st.integers(20, 900), st.integers(20, 900))

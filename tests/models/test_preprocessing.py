@@ -82,8 +82,9 @@ def test_size_resize_and_crop_mean_what_they_say(
     assert (made.size, made.resize) == (size, resize)
     guessed = given == {"size": 112} and base is BASE
     assert ("the resize is assumed to scale with it" in made.source) == guessed
-    assert made.source.startswith(" and ".join(sorted(given, key=["size", "resize", "crop"].index)))
-    assert made.source.endswith("; the rest the base's")
+    fields = " and ".join(sorted(given, key=["size", "resize", "crop"].index))
+    assert made.source.startswith(f"given in {fields}")
+    assert made.source.endswith("; for the rest the base's")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_the_warning_stays_until_no_part_is_guessed() -> None:
     assert "the resize is assumed to scale with it" in warning
     assert "the shorter side is 27 px (bilinear), the middle 24×24 px are taken" in warning
     (warning,) = said(size=24, crop="none", **numbers)
-    assert "the rest assumed" in warning
+    assert "for the rest assumed" in warning
     assert said(size=24, crop="none", interpolation="bilinear", **numbers) == []
     assert said(size=24, resize=24, interpolation="bilinear", **numbers) == []
     assert said(preprocess=Preprocess((24, 24), 24, (0.5,) * 3, (0.25,) * 3)) == []

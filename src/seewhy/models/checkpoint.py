@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,22 @@ class Weights:
     tensors: dict[str, Tensor]
     versions: dict[str, Any] | None
     notes: tuple[str, ...] = ()
+
+    def under(self, prefix: str) -> Weights:
+        """Those whose names begin with the prefix, without it."""
+        tensors = {
+            short: tensor
+            for name, tensor in self.tensors.items()
+            if (short := within(name, prefix)) is not None
+        }
+        versions = None
+        if self.versions is not None:
+            versions = {
+                short: version
+                for name, version in self.versions.items()
+                if (short := within(name, prefix)) is not None
+            }
+        return Weights(tensors, versions, self.notes)
 
 
 def module_in(content: object) -> nn.Module | None:
@@ -85,13 +102,12 @@ def weights_in(content: object, path: Path, wanted: str | None = None) -> Weight
         seen += [str(name) for name in found]
         wanted = None if entry == wanted else wanted
         content = content[entry]
-    tensors = _tensors_of(content, path)
-    versions = getattr(content, "_metadata", None)
+    weights = Weights(_tensors_of(content, path), getattr(content, "_metadata", None))
     if wanted is not None:
-        tensors, versions = _named_part(tensors, versions, wanted, path, seen)
+        weights = _named_part(weights, wanted, path, seen)
         entries.append(repr(wanted))
     notes = (f"weights taken from the checkpoint's {' → '.join(entries)}",) if entries else ()
-    return Weights(tensors, versions, notes)
+    return dataclasses.replace(weights, notes=notes)
 
 
 def _entry(found: Sequence[Any], wanted: str | None, path: Path) -> tuple[Any, list[str]]:
@@ -140,34 +156,17 @@ def _tensors_of(content: object, path: Path) -> dict[str, Tensor]:
     }
 
 
-def _named_part(
-    tensors: dict[str, Tensor],
-    versions: dict[str, Any] | None,
-    wanted: str,
-    path: Path,
-    entries: Sequence[str],
-) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
-    """The tensors whose names begin with what is wanted, without it."""
-    part = {
-        short: tensor
-        for name, tensor in tensors.items()
-        if (short := within(name, f"{wanted}.")) is not None
-    }
-    if not part:
-        first = list(dict.fromkeys(name.split(".", 1)[0] for name in tensors))
+def _named_part(weights: Weights, wanted: str, path: Path, entries: Sequence[str]) -> Weights:
+    """The weights whose names begin with what is wanted, without it."""
+    part = weights.under(f"{wanted}.")
+    if not part.tensors:
+        first = list(dict.fromkeys(name.split(".", 1)[0] for name in weights.tensors))
         kept_under = f"there are entries {listed(entries)}, and " if entries else ""
         raise ModelError(
             f"{path} has no weights under {wanted!r}: {kept_under}the names of its weights begin "
             f"with {listed(first)}; choose one of those with --weights, or leave it out"
         )
-    kept = None
-    if versions is not None:
-        kept = {
-            short: version
-            for name, version in versions.items()
-            if (short := within(name, f"{wanted}.")) is not None
-        }
-    return part, kept
+    return part
 
 
 def _holds_tensors(value: Mapping[Any, Any], depth: int = 2) -> bool:

@@ -180,31 +180,17 @@ def _part(weights: Weights, wanted: set[str]) -> Weights:
     fitting = [
         first
         for first in dict.fromkeys(name.split(".", 1)[0] for name in weights.tensors)
-        if needed <= _nameswithin(weights.tensors, f"{first}.") <= wanted
+        if needed <= _names_within(weights.tensors, f"{first}.") <= wanted
     ]
     if not fitting:
         return weights
     chosen = min(fitting, key=lambda first: "ema" in first or "teacher" in first)
-    tensors = {
-        short: tensor
-        for name, tensor in weights.tensors.items()
-        if (short := within(name, f"{chosen}.")) is not None
-    }
     left = sorted({name.split(".", 1)[0] for name in weights.tensors} - {chosen})
-    versions = None
-    if weights.versions is not None:
-        versions = {
-            short: version
-            for name, version in weights.versions.items()
-            if (short := within(name, f"{chosen}.")) is not None
-        }
     note = f"weights taken from the checkpoint's {chosen!r}, leaving {listed(left)}"
-    return dataclasses.replace(
-        weights, tensors=tensors, versions=versions, notes=(*weights.notes, note)
-    )
+    return dataclasses.replace(weights.under(f"{chosen}."), notes=(*weights.notes, note))
 
 
-def _nameswithin(tensors: Mapping[str, Tensor], prefix: str) -> set[str]:
+def _names_within(tensors: Mapping[str, Tensor], prefix: str) -> set[str]:
     return {short for name in tensors if (short := within(name, prefix)) is not None}
 
 

@@ -95,6 +95,8 @@ def _transformers(folder: Path, config: Mapping[str, Any]) -> Built:
             "have itself, and code in the folder is not run: name a factory that makes it, with "
             "--model module:build"
         )
+    spoken = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()  # what is missing is an error here
     try:
         module, loading = kind.from_pretrained(
             folder, local_files_only=True, output_loading_info=True
@@ -105,6 +107,8 @@ def _transformers(folder: Path, config: Mapping[str, Any]) -> Built:
             f"transformers could not load {names[0]} from {folder} ({type(error).__name__}: "
             f"{first}): copy the folder again"
         ) from error
+    finally:
+        transformers.utils.logging.set_verbosity(spoken)
     # transformers fills what is missing with random numbers and goes on.
     if wrong := [*loading.get("missing_keys", ()), *loading.get("mismatched_keys", ())]:
         raise ModelError(

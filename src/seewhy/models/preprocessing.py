@@ -52,8 +52,8 @@ def changed(
         {"resize"} if crop == "none" else set()
     )
     whole = known >= {"size", "resize", "mean", "std", "interpolation"}
-    rest = "" if whole else f"; the rest {preprocess.source}"
-    source = f"{' and '.join(given)} given{guess}{rest}"
+    rest = "" if whole else f"; for the rest {preprocess.source}"
+    source = f"given in {' and '.join(given)}{guess}{rest}"
     try:
         return dataclasses.replace(preprocess, source=source, **changes)
     except ImageError as error:
@@ -64,18 +64,7 @@ def _geometry(
     preprocess: Preprocess, size: Size | None, resize: Size | str | None, crop: Size | str | None
 ) -> tuple[Any, Any]:
     """The input's size and the resize, as far as they are given; the rest follows from them."""
-    for field, value in (("resize", resize), ("crop", crop)):
-        if isinstance(value, str) and value != "none":
-            raise ModelError(f"{field} is {value!r}; pixels, (height, width), or 'none' are wanted")
-    if crop == "none" and resize is not None:
-        raise ModelError(
-            "without a crop the picture is resized to the input's size: give resize and the crop "
-            "(its size), or size and crop 'none'"
-        )
-    if size is not None and crop is not None and crop != "none" and _both(size) != _both(crop):
-        raise ModelError(
-            f"size is {size} and crop {crop}; both are the input's size: give one of them"
-        )
+    _check_geometry(size, resize, crop)
     if crop == "none":
         whole = preprocess.size if size is None else _both(size)
         return whole, whole
@@ -97,6 +86,22 @@ def _geometry(
             "the resize too"
         )
     return wanted, preprocess.resize
+
+
+def _check_geometry(size: Size | None, resize: Size | str | None, crop: Size | str | None) -> None:
+    """Refuse what contradicts itself."""
+    for field, value in (("resize", resize), ("crop", crop)):
+        if isinstance(value, str) and value != "none":
+            raise ModelError(f"{field} is {value!r}; pixels, (height, width), or 'none' are wanted")
+    if crop == "none" and resize is not None:
+        raise ModelError(
+            "without a crop the picture is resized to the input's size: give resize and the crop "
+            "(its size), or size and crop 'none'"
+        )
+    if None not in (size, crop) and crop != "none" and _both(size) != _both(crop):
+        raise ModelError(
+            f"size is {size} and crop {crop}; both are the input's size: give one of them"
+        )
 
 
 def _fitting(size: tuple[int, int], resize: Size | str) -> Size:
