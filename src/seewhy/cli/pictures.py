@@ -31,7 +31,7 @@ def find_pictures(arguments: Sequence[str], *, leave_out: Path) -> tuple[list[st
         elif not found:
             misses.append(f"the pattern '{argument}' matches no file.")
         for picture in found:
-            pictures.setdefault(os.path.realpath(picture), picture)
+            pictures.setdefault(_own_place(picture), picture)
     return list(pictures.values()), misses
 
 
@@ -52,7 +52,7 @@ def _in_folder(folder: str, leave_out: Path) -> Iterator[str]:
     endings = _endings()
     if Path(folder).resolve() == leave_out:
         return
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in _walk(folder):
         folders[:] = sorted(
             name
             for name in folders
@@ -61,6 +61,25 @@ def _in_folder(folder: str, leave_out: Path) -> Iterator[str]:
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in endings:
                 yield str(Path(place, name))
+
+
+def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, and into linked folders too, but into none that the way leads through."""
+    through: dict[str, frozenset[str]] = {}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        above = through.get(str(Path(place).parent), frozenset())
+        through[str(Path(place))] = above | {real}
+        folders[:] = [
+            name for name in folders if os.path.realpath(Path(place, name)) not in above | {real}
+        ]
+        yield place, folders, files
+
+
+def _own_place(picture: str) -> str:
+    """Where a picture lies: a link lies in its own folder, which may say its class."""
+    folder, name = os.path.split(picture)
+    return str(Path(os.path.realpath(folder or "."), name))
 
 
 def _endings() -> frozenset[str]:

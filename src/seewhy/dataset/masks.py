@@ -24,7 +24,7 @@ from PIL import Image
 from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
 from seewhy.dataset.frames import Frames
-from seewhy.dataset.labelled import LabelledFolder
+from seewhy.dataset.labelled import LabelledFolder, one_line
 from seewhy.dataset.records import Dataset, IndexMasks, Problem, Record, gather, named
 from seewhy.errors import DataError
 
@@ -227,12 +227,19 @@ def _record(
 
 def _mask_names(names: Sequence[str]) -> list[str]:
     """The pictures' own names, ending in .png; those that differ in their ending alone keep it."""
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    plain = ["/".join(one_line(part) or "_" for part in name.split("/")) for name in names]
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in plain]
     count = Counter(stem.casefold() for stem in stems)
-    return [
-        f"{name if count[stem.casefold()] > 1 else stem}.png"
-        for name, stem in zip(names, stems, strict=True)
-    ]
+    taken: set[str] = set()
+    files = []
+    for name, stem in zip(plain, stems, strict=True):
+        base = name if count[stem.casefold()] > 1 else stem
+        file, number = base, 2
+        while file.casefold() in taken:
+            file, number = f"{base}-{number}", number + 1
+        taken.add(file.casefold())
+        files.append(f"{file}.png")
+    return files
 
 
 FORMAT = Format(
