@@ -112,6 +112,14 @@ def test_upright_annotations_of_a_turned_picture_stay(tmp_path: Path) -> None:
     assert dataset.notes == ()
 
 
+def test_a_turned_picture_whose_size_nothing_states_is_said(tmp_path: Path) -> None:
+    stored(6, tmp_path / "a.jpg")
+    entry = {"file": "a.jpg", "label": "red", "boxes": [BOX]}
+    dataset = read_dataset(write_json(tmp_path / "annotations.json", [entry]))
+    assert dataset.records[0].boxes == (Box(*BOX, "red"),)
+    assert "no size is stated: the annotations were taken to be of the upright" in dataset.notes[0]
+
+
 def test_every_format_turns_what_was_drawn_on_stored_pixels(tmp_path: Path) -> None:
     upright = stored(6, tmp_path / "voc" / "JPEGImages" / "a.jpg")
     expected = Box(*around(upright), "red")

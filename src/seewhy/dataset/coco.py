@@ -17,7 +17,7 @@ from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
 from seewhy.dataset.frames import Frames
 from seewhy.dataset.labelled import LabelledFolder
-from seewhy.dataset.records import Box, Dataset, Problem, Record, gather, named
+from seewhy.dataset.records import Box, Dataset, Problem, Record, gather, named, printable
 from seewhy.dataset.segmentation import Segmentation, Segmentations, extent, look_at
 from seewhy.dataset.splits import is_split
 from seewhy.errors import DataError
@@ -213,7 +213,7 @@ def _categories(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, 
             raise DataError(f"'{path}' has the category {category!r}; an id and a name are wanted.")
         some = names.setdefault(_key(category["id"]), {})
         if category.get("name") not in (None, ""):
-            some[str(category["name"])] = None
+            some[printable(str(category["name"]))] = None
     return {id_: tuple(some) for id_, some in names.items()}
 
 

@@ -91,6 +91,7 @@ class Frames:
         self._upright: set[Path] = set()
         self._stored: set[Path] = set()
         self._doubtful: set[Path] = set()
+        self._unstated: set[Path] = set()
         self._doubtful_as_stored = False
 
     def of(self, image: Path, stated: tuple[int, int] | None = None) -> Frame:
@@ -107,6 +108,8 @@ class Frames:
             self._looked[image] = stored_picture(image)
         picture = self._looked[image]
         if stated is None:
+            if picture.orientation != 1:
+                self._unstated.add(image)
             return Frame(picture.upright)
         as_upright, as_stored = _alike(stated, picture.upright), _alike(stated, picture.size)
         if not as_upright and not as_stored:
@@ -143,6 +146,11 @@ class Frames:
             notes.append(
                 f"{_pictures(len(self._doubtful))} stored turned (EXIF), and the size does not "
                 f"tell whether the annotations are: they were taken to be of {assumed} picture"
+            )
+        if self._unstated:
+            notes.append(
+                f"{_pictures(len(self._unstated))} stored turned (EXIF), and no size is stated: "
+                "the annotations were taken to be of the upright picture"
             )
         return notes
 

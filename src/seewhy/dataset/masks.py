@@ -25,7 +25,7 @@ from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
 from seewhy.dataset.frames import Frames
 from seewhy.dataset.labelled import LabelledFolder, one_line
-from seewhy.dataset.records import Dataset, IndexMasks, Problem, Record, gather, named
+from seewhy.dataset.records import Dataset, IndexMasks, Problem, Record, gather, named, printable
 from seewhy.errors import DataError
 
 _CLASSES, _CLASSES_CSV, _PICTURES = "classes.json", "_classes.csv", "pictures.json"
@@ -43,7 +43,9 @@ def detect(path: Path, shelf: Shelf) -> list[Found]:
     if masks is not None and shelf.has(path / _PICTURES):
         return [Found(path, f"{masks.name}/ and {_PICTURES}")]
     folder = _picture_folder(path, shelf)
-    if folder is None or not any(_pairs(folder, masks or path, shelf).values()):
+    if folder is None or (masks is None and folder != path):
+        return []
+    if not any(_pairs(folder, masks or path, shelf).values()):
         return []
     seen = f"{masks.name}/*.png" if masks else f"*{_BESIDE}.png"
     # Without names they may belong to other annotations, which say what their values are.
@@ -128,7 +130,7 @@ def _mask_folder(path: Path, shelf: Shelf) -> Path | None:
 def _picture_folder(path: Path, shelf: Shelf) -> Path | None:
     by_name = {name.casefold(): path / name for name in shelf.folders(path)}
     found = [by_name[name] for name in _FOLDERS if name in by_name]
-    return found[0] if found else path if shelf.pictures(path) else None
+    return found[0] if found else path if shelf.has_pictures(path) else None
 
 
 def _pairs(folder: Path, masks: Path, shelf: Shelf) -> dict[str, Path | None]:
@@ -189,7 +191,7 @@ def _classes(path: Path, masks: Path, shelf: Shelf) -> dict[int, str]:
             f"the classes in '{file}' are {rows[:3]}; a name for each value is wanted, such as "
             '{"0": "background", "1": "cat"}.'
         )
-    return {int(value): str(name) for value, name in rows}
+    return {int(value): printable(str(name)) for value, name in rows}
 
 
 def _record(

@@ -147,7 +147,7 @@ def _none(where: Path, formats: Sequence[Format], shelf: Shelf) -> str:
         said += f"; {foreign}"
     elif within:
         said += f"; there is one in {named(within, most=4)}: give its path"
-    elif any(shelf.pictures(where / inner) for inner in inside):
+    elif any(shelf.has_pictures(where / inner) for inner in inside):
         said += "; if its folders are classes, name the kind 'folder'"
     return f"{said}. It holds {_held(where, shelf)}. Looked for: {wanted}."
 

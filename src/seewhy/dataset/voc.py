@@ -183,7 +183,10 @@ def _tree(file: Path) -> ElementTree.Element:
 def _picture_folder(path: Path, xml: Path, shelf: Shelf) -> Path:
     by_name = {name.casefold(): path / name for name in shelf.folders(path)}
     found = [by_name[name] for name in _PICTURE_FOLDERS if name in by_name]
-    with_pictures = [folder for folder in (*found, xml, path) if shelf.pictures(folder)]
+    with_pictures = [folder for folder in (*found, xml, path) if shelf.has_pictures(folder)]
+    if not with_pictures:  # the folder of the XML was given
+        beside = {name.casefold(): path.parent / name for name in shelf.folders(path.parent)}
+        with_pictures = [beside[name] for name in _PICTURE_FOLDERS if name in beside]
     return next(iter((*with_pictures, *found, path / "JPEGImages")))
 
 
