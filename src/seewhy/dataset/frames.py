@@ -102,10 +102,16 @@ class Frames:
             stated: (height, width) as the annotations have it, if they say so.
 
         Raises:
-            DataError: the picture cannot be read, or the stated size is not its own.
+            DataError: the stated size is not the picture's, or none is stated and the picture
+                cannot be read.
         """
         if image not in self._looked:
-            self._looked[image] = stored_picture(image)
+            try:
+                self._looked[image] = stored_picture(image)
+            except DataError:
+                if stated is None:
+                    raise
+                return Frame(stated)  # whoever opens the picture says that it is damaged
         picture = self._looked[image]
         if stated is None:
             if picture.orientation != 1:

@@ -119,7 +119,7 @@ def _several(where: Path, ways: Sequence[_Way]) -> str:
     steps = []
     parts = [found.parts[0] for _, found in ways if found.parts]
     if len(set(parts)) > 1:
-        steps.append(f"choose a part with split='{parts[0]}'")
+        steps.append(f"choose a part with split='{parts[0]}' (--split {parts[0]})")
     kinds = dict.fromkeys(format_.name for format_, _ in ways)
     if len(kinds) > 1:
         steps.append(f"name the kind ({', '.join(kinds)})")
