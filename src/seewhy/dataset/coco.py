@@ -28,6 +28,7 @@ there. The pictures of labels stay where they were."""
 _FILE, _ROBOFLOW = "annotations.json", "_annotations.coco.json"
 # Beside the instances COCO has these, which say other things.
 _NO_INSTANCES = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")
+_MOST_LOOKED_FOR = 50
 _MOST_LOOKED_INTO = 8  # JSON files in a folder, beyond which each is about one picture
 
 
@@ -366,9 +367,10 @@ def _places(
         above,
     ]
     names = [name.replace("\\", "/") for one in pictures for name in _file_names(one)]
-    for place in places:
-        if any(shelf.has(place / name) for name in names):
-            return [place]
+    for some in (names[:_MOST_LOOKED_FOR], names):  # a few tell, where all is well
+        for place in places:
+            if any(shelf.has(place / name) for name in some):
+                return [place]
     return stated or places
 
 
