@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from tiny_networks import TINY
 from seewhy.cli.label import complete_formats, spread
 from seewhy.dataset import read_dataset
 from seewhy.dataset.formats import WRITTEN
+from seewhy.render import sheet
 
 
 @pytest.fixture
@@ -149,9 +151,154 @@ def test_where_none_can_be_labelled_nothing_is_written(seewhy):
 def test_a_folder_with_something_in_it_is_not_written_to(seewhy, spots):
     Path("there").mkdir()
     assert seewhy("label", spots, *TINY, "--out", "there").exit_code == 0  # empty
-    result = seewhy("label", spots, *TINY, "--out", "there")
-    assert result.exit_code == 2
+    result = seewhy("label", spots, "--model", "nothing-there", "--out", "there")
+    assert result.exit_code == 2  # before the model is looked for
     assert "'there' is there already" in result.stderr
+    assert "it holds 'annotations.json'" in result.stderr
+
+
+@pytest.mark.parametrize("format_", WRITTEN)
+def test_an_empty_folder_stays_the_folder_that_it_is(seewhy, spots, format_, monkeypatch):
+    """A mount point and the working folder can be neither removed nor replaced."""
+    out = Path("mounted").resolve()
+    out.mkdir()
+    before = out.stat().st_ino
+    photos = spots.resolve()
+    monkeypatch.chdir(out)
+    result = seewhy("label", photos, *TINY, "--format", format_, "--out", ".")
+    assert result.exit_code == 0, result.output
+    assert out.stat().st_ino == before
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    read = read_dataset(".")
+    assert (read.kind, len(read), read.problems) == (format_, 2, ())
+
+
+def test_what_a_killed_run_left_is_no_content(seewhy, spots):
+    left = Path("out/.seewhy-filled/labels")
+    left.mkdir(parents=True)
+    (left / "annotations.json").touch()
+    result = seewhy("label", spots, *TINY, "--out", "out")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in Path("out").iterdir()) == [
+        "annotations.json", "preview.png", "protocol.json",
+    ]  # fmt: skip
+
+
+def test_a_failure_while_writing_into_an_empty_folder_leaves_it_empty(seewhy, spots, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("seewhy.dataset.writing.write_labels", full)
+    Path("out").mkdir()
+    assert seewhy("label", spots, *TINY, "--out", "out").exit_code == 1
+    assert list(Path("out").iterdir()) == []
+
+
+@pytest.mark.parametrize("out", ["a-file", "a-file/below", "no/more/room"])
+def test_where_nothing_can_be_written_is_said_before_anything_is_computed(
+    seewhy, spots, out, monkeypatch
+):
+    Path("a-file").touch()
+    if out == "no/more/room":
+
+        def read_only(*_: object, **__: object) -> None:
+            raise OSError(30, "Read-only file system")
+
+        monkeypatch.setattr("tempfile.mkdtemp", read_only)
+    result = seewhy("label", spots, "--model", "nothing-there", "--out", out)
+    assert result.exit_code == 2
+    assert f"'{out}' cannot be written" in result.stderr
+    assert not Path("no").exists()
+
+
+def test_objects_of_improbable_classes_are_left_out(seewhy, spots, labels):
+    words = ["label", spots, *TINY, "--labels", labels, "-t", "red", "-t", "green"]
+    result = seewhy(*words, "--out", "all")
+    assert result.exit_code == 0, result.output
+    objects = labelled("all")["annotations"]
+    middle = sorted(one["score"] for one in objects)[len(objects) // 2]
+    result = seewhy(*words, "--out", "some", "--min-probability", middle)
+    assert result.exit_code == 0, result.output
+    kept = labelled("some")["annotations"]
+    assert 0 < len(kept) < len(objects)
+    assert min(one["score"] for one in kept) >= middle
+    assert len(labelled("some")["images"]) == 2
+    gone = len(objects) - len(kept)
+    assert f"{gone} objects are left out: the model gives their class less than" in result.stdout
+    assert json.loads(Path("some/protocol.json").read_text())["min_probability"] == middle
+    assert json.loads(Path("all/protocol.json").read_text())["min_probability"] is None
+
+
+def test_improbable_classes_are_warned_of(seewhy, spots, labels, monkeypatch):
+    words = ["label", spots, *TINY, "--labels", labels]
+    assert "--min-probability" not in seewhy(*words, "--out", "quiet").stderr
+    monkeypatch.setattr("seewhy.cli.label._LOW", 1.0)
+    result = seewhy(*words, "--out", "warned")
+    assert result.exit_code == 0
+    assert result.stderr.count("gives this class a probability below 0.1") == 1
+    assert result.stderr.startswith("warning: all: ")
+    result = seewhy(*words, "--out", "chosen", "--min-probability", "0.2")
+    assert "gives this class" not in result.stderr
+
+
+def test_the_preview_says_how_probable_each_class_is(seewhy, spots, labels, monkeypatch):
+    captions = []
+    sample = sheet.sample
+
+    def noting(*words):
+        captions.append(words[-1])
+        return sample(*words)
+
+    monkeypatch.setattr(sheet, "sample", noting)
+    assert seewhy("label", spots, *TINY, "--labels", labels).exit_code == 0
+    scores = [one["score"] for one in labelled()["annotations"]]
+    assert captions == [
+        f"green/b.png: green {scores[0]:.2g}", f"red/a.png: red {scores[1]:.2g}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("format_", WRITTEN)
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9 \xff.png", b"two\nlines\x07.png", "😀 日本.png".encode()]
+)
+def test_pictures_of_any_name_are_labelled(seewhy, spots, labels, format_, name):
+    (spots / "red" / "a.png").rename(spots / "red" / os.fsdecode(name))
+    result = seewhy("label", spots, *TINY, "--labels", labels, "--format", format_)
+    assert result.exit_code == 0, result.output
+    read = read_dataset("seewhy-labels")
+    assert (read.kind, len(read), read.problems) == (format_, 2, ())
+    assert read.labels == ("green", "red")
+    for record in read.records:
+        assert record.image.stat().st_size
+        record.id.encode("utf-8")
+
+
+@pytest.mark.parametrize("format_", WRITTEN)
+def test_classes_of_any_name_are_written(seewhy, spots, format_):
+    names = ["red\tcrimson \x1b[31m", "grün 😀 & <co>", "no"]
+    Path("labels.json").write_text(json.dumps(names), encoding="utf-8")
+    result = seewhy("label", spots, *TINY, "--labels", "labels.json", "--format", format_)
+    assert result.exit_code == 0, result.output
+    read = read_dataset("seewhy-labels")
+    assert read.problems == ()
+    assert read.labels == ("grün 😀 & <co>", "red crimson [31m")
+
+
+def test_links_are_walked_and_have_the_class_of_their_own_folder(seewhy, spots, labels):
+    store = Path("store/purple")
+    store.mkdir(parents=True)
+    (spots / "red" / "a.png").rename(store / "1.png")
+    (spots / "red" / "a.png").symlink_to(store.resolve() / "1.png")
+    more = Path("more")
+    (spots / "green").rename(more)
+    (spots / "green").symlink_to(more.resolve())
+    (more / "round").symlink_to(spots.resolve())  # and back to the start
+    result = seewhy("label", spots, *TINY, "--labels", labels, "--class-from-folder")
+    assert result.exit_code == 0, result.output
+    data = labelled()
+    assert [one["file_name"] for one in data["images"]] == ["green/b.png", "red/a.png"]
+    names = {one["id"]: one["name"] for one in data["categories"]}
+    assert [names[one["category_id"]] for one in data["annotations"]] == ["green", "red"]
 
 
 def test_a_failure_while_writing_leaves_nothing(seewhy, spots, monkeypatch):
@@ -168,6 +315,7 @@ def test_a_failure_while_writing_leaves_nothing(seewhy, spots, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--min-probability", "50"], "a probability from 0 to 1 is wanted"),
         (["--threshold", "15"], "from 0 to below 1 is wanted, such as 0.15"),
         (["--method", "grad-cam,cam"], "2 methods were given"),
         (["--class-from-folder", "-t", "0"], "choose one of them"),

@@ -290,3 +290,39 @@ def test_links_that_run_in_circles_end(tmp_path: Path) -> None:
     (tmp_path / "images" / "more").symlink_to(tmp_path / "images")
     (tmp_path / "masks" / "more").symlink_to(tmp_path / "masks")
     assert [record.id for record in read_dataset(tmp_path).records] == ["a.jpg"]
+
+
+def test_links_to_nothing_are_named(tmp_path: Path) -> None:
+    for root in ("yolo/images", "voc", "masks/images", "by class/cat"):
+        picture(tmp_path / root / "a.jpg", 3, 2)
+        (tmp_path / root / "b.jpg").symlink_to(tmp_path / "gone.jpg")
+    (tmp_path / "yolo" / "labels").mkdir()
+    (tmp_path / "yolo" / "data.yaml").write_text("train: images\nnames: [cat]\n")
+    write_json(tmp_path / "masks" / "classes.json", {"1": "cat"})
+    for stem in ("a", "b"):
+        (tmp_path / "yolo" / "labels" / f"{stem}.txt").write_text("0 0.5 0.5 1 1\n")
+        (tmp_path / "voc" / f"{stem}.xml").write_text("<annotation>" + xml(filename=f"{stem}.jpg"))
+        index_png(tmp_path / "masks" / "masks" / f"{stem}.png", [[0, 1, 1], [0, 0, 0]])
+    picture(tmp_path / "voc" / "a.jpg")
+    for kind in ("yolo", "voc", "masks"):
+        dataset = read_dataset(tmp_path / kind)
+        assert (dataset.kind, len(dataset)) == (kind, 1)
+        (problem,) = dataset.problems
+        assert problem.name.startswith("b")
+        assert "b.jpg" in problem.reason
+    by_class = read_dataset(tmp_path / "by class")
+    assert [record.id for record in by_class.records] == ["cat/a.jpg", "cat/b.jpg"]
+
+
+def test_emoji_as_pairs_of_surrogates_are_characters(tmp_path: Path) -> None:
+    """As JSON in ASCII writes them, which YAML reads as two halves."""
+    picture(tmp_path / "images" / "a.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 1 1\n1 0.5 0.5 1 1\n")
+    (tmp_path / "data.yaml").write_text('train: images\nnames: ["\\ud83d\\ude00", "\\ud83d"]\n')
+    assert read_dataset(tmp_path).labels == ("\\ud83d", "😀")
+
+
+def test_the_folder_of_the_xml_finds_the_pictures_beside_it(tmp_path: Path) -> None:
+    root = voc(tmp_path, ("<annotation>" + xml()).encode())
+    assert read_dataset(root / "Annotations").records[0].boxes == (BOX,)

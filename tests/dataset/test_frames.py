@@ -112,6 +112,14 @@ def test_upright_annotations_of_a_turned_picture_stay(tmp_path: Path) -> None:
     assert dataset.notes == ()
 
 
+def test_a_turned_picture_whose_size_nothing_states_is_said(tmp_path: Path) -> None:
+    stored(6, tmp_path / "a.jpg")
+    entry = {"file": "a.jpg", "label": "red", "boxes": [BOX]}
+    dataset = read_dataset(write_json(tmp_path / "annotations.json", [entry]))
+    assert dataset.records[0].boxes == (Box(*BOX, "red"),)
+    assert "no size is stated: the annotations were taken to be of the upright" in dataset.notes[0]
+
+
 def test_every_format_turns_what_was_drawn_on_stored_pixels(tmp_path: Path) -> None:
     upright = stored(6, tmp_path / "voc" / "JPEGImages" / "a.jpg")
     expected = Box(*around(upright), "red")
@@ -162,6 +170,14 @@ def test_another_picture_s_annotation_is_named(
     assert reason in dataset.problems[0].reason
 
 
+def test_a_damaged_picture_is_left_to_whoever_opens_it(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"torn")
+    assert coco(tmp_path, {"a.jpg": (WIDE, HIGH)}).records[0].boxes == (Box(*BOX, "red"),)
+    entry = {"file": "a.jpg", "label": "red", "boxes": [BOX]}
+    with pytest.raises(DataError, match="cannot be read"):
+        read_dataset(write_json(tmp_path / "table.json", [entry]))
+
+
 def test_exchanged_sides_are_named(tmp_path: Path) -> None:
     picture(tmp_path / "JPEGImages" / "a.jpg", WIDE, HIGH)
     voc_xml(tmp_path, "a", [("red", (1, 1, 9, 9))], size=(HIGH, WIDE))
@@ -186,6 +202,19 @@ def test_sizes_are_read_without_decoding(tmp_path: Path, no_picture_is_decoded: 
     for name in ("a.png", "a.jpg", "a.webp"):
         Image.new("L", (WIDE, HIGH)).save(tmp_path / name)
         assert picture_size(tmp_path / name) == (HIGH, WIDE)
+
+
+def test_boxes_of_voc_that_count_from_0_are_said(tmp_path: Path) -> None:
+    picture(tmp_path / "JPEGImages" / "a.jpg", WIDE, HIGH)
+    voc_xml(tmp_path, "a", [("red", (1, 1, 9, 9))], size=(WIDE, HIGH))
+    assert read_dataset(tmp_path).notes == ()
+    voc_xml(tmp_path, "a", [("red", (0, 5, 9, 9)), ("red", (9, 0, 12, 9))], size=(WIDE, HIGH))
+    dataset = read_dataset(tmp_path)
+    assert dataset.records[0].boxes[0] == Box(0, 4, 9, 9, "red")
+    assert dataset.notes == (
+        "2 boxes begin at 0, and VOC counts pixels from 1: if all of them count from 0, they are "
+        "read one pixel too far up and left",
+    )
 
 
 # Shares taken for pixels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -18,14 +19,20 @@ from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import progress, say, say_error, say_note, say_warnings, show_table
 from seewhy.dataset.formats import FORMATS, WRITTEN
 from seewhy.errors import DataError, ImageError, LayerError, MethodError
-from seewhy.files import written_aside
 
 if TYPE_CHECKING:
-    from seewhy.dataset.labelled import LabelledPicture
+    from seewhy.dataset.labelled import FoundObject, LabelledPicture
     from seewhy.explainer import Explainer
     from seewhy.explanation import Explanation
     from seewhy.models.load import LoadedModel
     from seewhy.render.sheet import Sample
+
+
+_LOW = 0.1
+_DOUBTED = (
+    f"the model gives this class a probability below {_LOW}, so that the object may be another; "
+    "--min-probability leaves such objects out"
+)
 
 
 def complete_formats(incomplete: str) -> list[str]:
@@ -87,6 +94,15 @@ def label(
             help="An object for each connected part, not for the largest alone.",
         ),
     ] = False,
+    min_probability: Annotated[
+        float | None,
+        typer.Option(
+            "--min-probability",
+            metavar="P",
+            help="Leave out objects of classes to which the model gives less, from 0 to 1.",
+            show_default="none is left out",
+        ),
+    ] = None,
     out: Annotated[
         Path,
         typer.Option("--out", "-o", metavar="FOLDER", help="Where it goes: a new or empty folder."),
@@ -112,7 +128,10 @@ def label(
     method_options = parsing.method_options(settings, methods)
     if format_ not in WRITTEN:
         raise DataError(f"--format '{format_}' is not known; choose one of {', '.join(WRITTEN)}.")
-    _check(threshold, class_from_folder and bool(target), folder, out)
+    _check(threshold, min_probability, class_from_folder and bool(target), folder)
+    from seewhy.dataset.writing import check_out
+
+    check_out(out)
     given = find_pictures([str(folder)], leave_out=out)
     pictures, misses = given.pictures, given.misses
     for left_out in given.left_out:
@@ -131,13 +150,17 @@ def label(
 
     targets: Any = parsing.several(target)
     if class_from_folder:
-        targets = [f"class:{Path(picture).resolve().parent.name}" for picture in pictures]
+        # Not resolved: the class of a link is that of the folder it lies in.
+        places = [Path(os.path.abspath(picture)).parent for picture in pictures]  # noqa: PTH100
+        targets = [f"class:{place.name}" for place in places]
     for one in dict.fromkeys(targets) if class_from_folder else [targets]:
         parse_target(one, loaded.labels)  # what is not there is not there for any picture
     explainer = Explainer(
         loaded, method=methods, layer=layer, output=output, batch_size=batch_size, **method_options
     )
-    run = _Run(folder, threshold, all_components, format_, spread(pictures, preview))
+    run = _Run(
+        folder, threshold, all_components, min_probability, format_, spread(pictures, preview)
+    )
     run.label(explainer, pictures, targets)
     if not run.found:
         say_error(f"none of {len(pictures)} pictures could be labelled; nothing was written")
@@ -150,6 +173,7 @@ def label(
         "options": method_options,
         "layer": run.layer,
         "target": "the picture's folder" if class_from_folder else target or "predicted",
+        "min_probability": min_probability,
         "threshold": threshold,
         "threshold_of": "the maximum of the map on the picture",
         "components": "all" if all_components else "the largest",
@@ -159,6 +183,11 @@ def label(
     }
     run.write(out, protocol)
     _show(run.found, out, format_)
+    if run.left_out:
+        say(
+            f"{run.left_out} objects are left out: the model gives their class less than "
+            f"{min_probability:g}"
+        )
     say_warnings(run.warned)
     if run.failed:
         say_error(f"{len(run.failed)} of {len(pictures)} pictures could not be labelled")
@@ -172,23 +201,27 @@ class _Run:
     Attributes:
         folder: it, which the pictures' names are relative to.
         threshold, all_components: as `seewhy.labels.find_objects` takes them.
+        min_probability: the least of a class whose objects are kept; None keeps all.
         format_: of the data set.
         shown: the pictures on the preview sheet.
         found: what was found in each picture that could be explained.
         failed: the reason for each that could not.
         warned: for each picture and class what its explanation warns of.
         layer: the one that the maps are made at.
+        left_out: how many objects have a smaller probability.
     """
 
     folder: Path
     threshold: float
     all_components: bool
+    min_probability: float | None
     format_: str
     shown: frozenset[str]
     found: list[LabelledPicture] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     warned: list[tuple[str, Sequence[str]]] = field(default_factory=list)
     layer: str = ""
+    left_out: int = 0
     _samples: list[Sample] = field(default_factory=list)
 
     def label(self, explainer: Explainer, pictures: Sequence[str], targets: Any) -> None:
@@ -200,14 +233,11 @@ class _Run:
 
     def write(self, out: Path, protocol: dict[str, Any]) -> None:
         """Write the data set, whole or not at all."""
-        from seewhy.dataset.writing import write_labels
+        from seewhy.dataset.writing import whole_or_not_at_all, write_labels
 
         preview = _sheet(self._samples, protocol)
         try:
-            if out.exists():
-                out.rmdir()
-            with written_aside(out) as aside:
-                aside.mkdir()
+            with whole_or_not_at_all(out) as aside:
                 write_labels(
                     aside, self.found, self.format_, protocol,
                     photos=self.folder, out=out, preview=preview,
@@ -221,43 +251,59 @@ class _Run:
         say_error(reason if picture in reason else f"{picture}: {reason}")
 
     def _add(self, picture: str, explanations: Sequence[Explanation]) -> None:
-        from seewhy.labels import find_objects
-
         self.layer = explanations[0].layer
-        objects = tuple(
-            one
-            for explanation in explanations
-            for one in find_objects(
-                explanation.heatmap, explanation.label, explanation.probability,
-                threshold=self.threshold, all_components=self.all_components,
-            )
-        )  # fmt: skip
+        objects = tuple(one for each in explanations for one in self._objects(each))
         labelled = _labelled(picture, self.folder, explanations[0], objects)
         self.found.append(labelled)
         if picture in self.shown:
             with_boxes = self.format_ != "masks"
             self._samples.append(_sample(labelled, explanations[0], with_boxes=with_boxes))
-        self.warned += [
-            (f"{labelled.name}, {explanation.label}", explanation.warnings)
-            for explanation in explanations
-        ]
+        for each in explanations:
+            warnings = list(each.warnings)
+            if self.min_probability is None and _doubted(each.probability):
+                warnings.append(_DOUBTED)
+            self.warned.append((f"{labelled.name}, {each.label}", warnings))
+
+    def _objects(self, explanation: Explanation) -> tuple[FoundObject, ...]:
+        """The objects of a map, if its class is as probable as is asked for."""
+        from seewhy.labels import find_objects
+
+        probability = explanation.probability
+        if self.min_probability is not None and probability is None:
+            raise MethodError(
+                f"--min-probability was given, but '{explanation.label}' has no probability here; "
+                "leave it out, or choose a class as the target."
+            )
+        objects = find_objects(
+            explanation.heatmap, explanation.label, probability,
+            threshold=self.threshold, all_components=self.all_components,
+        )  # fmt: skip
+        if self.min_probability is None or (probability or 0.0) >= self.min_probability:
+            return objects
+        self.left_out += len(objects)
+        return ()
 
 
-def _check(threshold: float, two_classes: bool, folder: Path, out: Path) -> None:
+def _doubted(probability: float | None) -> bool:
+    return probability is not None and probability < _LOW
+
+
+def _check(
+    threshold: float, min_probability: float | None, two_classes: bool, folder: Path
+) -> None:
     """What can be seen to be wrong before anything is loaded."""
     if not 0 <= threshold < 1:
         raise MethodError(
             f"--threshold {threshold} was given; a share from 0 to below 1 is wanted, such as 0.15."
         )
+    if min_probability is not None and not 0 <= min_probability <= 1:
+        raise MethodError(
+            f"--min-probability {min_probability} was given; a probability from 0 to 1 is wanted."
+        )
     if two_classes:
         raise MethodError("--class-from-folder and --target were given; choose one of them.")
     if not folder.is_dir():
         raise ImageError(f"there is no folder '{folder}'; a folder of pictures is wanted.")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ImageError(
-            f"--out '{out}' is there already and not an empty folder; labels of two runs are not "
-            "mixed: take another or delete it."
-        )
 
 
 def _check_layer(loaded: LoadedModel, layer: str | None) -> None:
@@ -286,16 +332,23 @@ def _labelled(
 def _sample(labelled: LabelledPicture, explanation: Explanation, *, with_boxes: bool) -> Sample:
     import numpy as np
 
+    from seewhy.dataset.labelled import one_line
+    from seewhy.dataset.records import printable
     from seewhy.render.sheet import sample
 
     inside = np.zeros(labelled.size, bool)
     for one in labelled.objects:
         inside |= one.mask(labelled.size)
     boxes = [one.box.as_tuple() for one in labelled.objects] if with_boxes else []
-    names = ", ".join(dict.fromkeys(one.label for one in labelled.objects))
-    return sample(
-        explanation.picture, inside, boxes, f"{labelled.name}: {names or 'nothing found'}"
-    )
+    classes = {one.label: one.probability for one in labelled.objects}
+    named = ", ".join(f"{label}{_in_words(p)}" for label, p in classes.items())
+    caption = printable(f"{labelled.name}: {named or 'nothing found'}")
+    return sample(explanation.picture, inside, boxes, one_line(caption))
+
+
+def _in_words(probability: float | None) -> str:
+    """A class's probability behind its name."""
+    return "" if probability is None else f" {probability:.2g}"
 
 
 def _sheet(samples: Sequence[Sample], protocol: dict[str, Any]) -> Any:

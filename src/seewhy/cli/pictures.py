@@ -43,11 +43,13 @@ def find_pictures(arguments: Sequence[str], *, leave_out: Path) -> Found:
     for argument in arguments:
         meant = list(_meant_by(argument, leave_out.resolve(), found))
         if not meant and Path(argument).is_dir():
-            found.misses.append(f"the folder '{argument}' holds no file with the ending of a picture.")
+            found.misses.append(
+                f"the folder '{argument}' holds no file with the ending of a picture."
+            )
         elif not meant:
             found.misses.append(f"the pattern '{argument}' matches no file.")
         for picture in meant:
-            pictures.setdefault(os.path.realpath(picture), picture)
+            pictures.setdefault(_own_place(picture), picture)
     found.pictures += pictures.values()
     return found
 
@@ -70,7 +72,7 @@ def _in_folder(folder: str, leave_out: Path, found: Found) -> Iterator[str]:
     if Path(folder).resolve() == leave_out:
         return
     others: Counter[str] = Counter()
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in _walk(folder):
         folders[:] = sorted(
             name
             for name in folders
@@ -126,6 +128,25 @@ def _left_out(folder: str, others: Counter[str]) -> str:
 def _ending(path: Path) -> str:
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower() or "without an ending"
+
+
+def _walk(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, and into linked folders too, but into none that the way leads through."""
+    through: dict[str, frozenset[str]] = {}
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        above = through.get(str(Path(place).parent), frozenset())
+        through[str(Path(place))] = above | {real}
+        folders[:] = [
+            name for name in folders if os.path.realpath(Path(place, name)) not in above | {real}
+        ]
+        yield place, folders, files
+
+
+def _own_place(picture: str) -> str:
+    """Where a picture lies: a link lies in its own folder, which may say its class."""
+    folder, name = os.path.split(picture)
+    return str(Path(os.path.realpath(folder or "."), name))
 
 
 def _endings() -> frozenset[str]:

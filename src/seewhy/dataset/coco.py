@@ -17,7 +17,7 @@ from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
 from seewhy.dataset.frames import Frames
 from seewhy.dataset.labelled import LabelledFolder
-from seewhy.dataset.records import Box, Dataset, Problem, Record, gather, named
+from seewhy.dataset.records import Box, Dataset, Problem, Record, gather, named, printable
 from seewhy.dataset.segmentation import Segmentation, Segmentations, extent, look_at
 from seewhy.dataset.splits import is_split
 from seewhy.errors import DataError
@@ -28,6 +28,7 @@ there. The pictures of labels stay where they were."""
 _FILE, _ROBOFLOW = "annotations.json", "_annotations.coco.json"
 # Beside the instances COCO has these, which say other things.
 _NO_INSTANCES = ("captions_", "person_keypoints_", "stuff_", "panoptic_", "image_info_")
+_MOST_LOOKED_FOR = 50
 _MOST_LOOKED_INTO = 8  # JSON files in a folder, beyond which each is about one picture
 
 
@@ -213,7 +214,7 @@ def _categories(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, 
             raise DataError(f"'{path}' has the category {category!r}; an id and a name are wanted.")
         some = names.setdefault(_key(category["id"]), {})
         if category.get("name") not in (None, ""):
-            some[str(category["name"])] = None
+            some[printable(str(category["name"]))] = None
     return {id_: tuple(some) for id_, some in names.items()}
 
 
@@ -366,9 +367,10 @@ def _places(
         above,
     ]
     names = [name.replace("\\", "/") for one in pictures for name in _file_names(one)]
-    for place in places:
-        if any(shelf.has(place / name) for name in names):
-            return [place]
+    for some in (names[:_MOST_LOOKED_FOR], names):  # a few tell, where all is well
+        for place in places:
+            if any(shelf.has(place / name) for name in some):
+                return [place]
     return stated or places
 
 

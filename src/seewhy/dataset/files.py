@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import struct
@@ -22,14 +23,14 @@ from seewhy.errors import DataError
 # Pillow knows these by their first bytes only, or needs Ghostscript.
 _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _ON_ITS_SIDE = 5  # the least EXIF orientation that exchanges the sides
-_LEFT_BEHIND = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"}
+_LEFT_BEHIND = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir", "lost+found"}
 
 
 class Shelf:
     """Which files there are. The disk is asked once a folder, however many pictures it holds."""
 
     def __init__(self) -> None:
-        self._listed: dict[Path, tuple[frozenset[str], frozenset[str]]] = {}
+        self._listed: dict[Path, tuple[frozenset[str], ...]] = {}
         self._stems: dict[Path, dict[str, list[str]]] = {}
         self._json: dict[Path, Any] = {}
 
@@ -43,10 +44,21 @@ class Shelf:
         return sorted(names, key=in_reading_order)
 
     def pictures(self, folder: Path) -> list[str]:
-        """The names of the pictures in a folder by their endings, hidden ones excepted."""
+        """The names of the pictures in a folder by their endings, hidden ones excepted.
+
+        A link to a file that is gone is among them, so that reading it says so.
+        """
+        return sorted(self._picture_names(folder), key=in_reading_order)
+
+    def has_pictures(self, folder: Path) -> bool:
+        """Whether there is a picture in a folder."""
+        return any(True for _ in self._picture_names(folder))
+
+    def _picture_names(self, folder: Path) -> Iterator[str]:
         endings = picture_endings()
-        names = (name for name in self.files(folder) if Path(name).suffix.lower() in endings)
-        return sorted((name for name in names if not is_hidden(name)), key=in_reading_order)
+        for name in itertools.chain(self.files(folder), self._list(folder)[2]):
+            if Path(name).suffix.lower() in endings and not is_hidden(name):
+                yield name
 
     def with_ending(self, folder: Path, *endings: str) -> list[str]:
         """The names of the files in a folder with one of the endings, in upper or lower case."""
@@ -104,9 +116,10 @@ class Shelf:
             self._json[path] = read_json(path)
         return self._json[path]
 
-    def _list(self, folder: Path) -> tuple[frozenset[str], frozenset[str]]:
+    def _list(self, folder: Path) -> tuple[frozenset[str], ...]:
+        """The names of a folder's files, of its folders, and of its links to nothing."""
         if folder not in self._listed:
-            files, folders = [], []
+            files, folders, gone = [], [], []
             # A name that no file can have, with a NUL or half a character, is a ValueError.
             with contextlib.suppress(OSError, ValueError), os.scandir(folder) as entries:
                 for entry in entries:
@@ -114,7 +127,9 @@ class Shelf:
                         files.append(entry.name)
                     elif entry.is_dir():
                         folders.append(entry.name)
-            self._listed[folder] = frozenset(files), frozenset(folders)
+                    elif entry.is_symlink():
+                        gone.append(entry.name)
+            self._listed[folder] = frozenset(files), frozenset(folders), frozenset(gone)
         return self._listed[folder]
 
 

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from seewhy.dataset.files import Shelf, is_hidden
 from seewhy.dataset.formats import Format, Found
-from seewhy.dataset.records import Dataset, Problem, Record, gather, in_reading_order, named
+from seewhy.dataset.records import (
+    Dataset,
+    Problem,
+    Record,
+    gather,
+    in_reading_order,
+    named,
+    printable,
+)
 from seewhy.dataset.splits import is_split
 from seewhy.errors import DataError
 
@@ -27,7 +35,7 @@ def detect(path: Path, shelf: Shelf) -> list[Found]:
     if path.is_file():
         return []
     names = shelf.folders(path)
-    classes = [name for name in names if shelf.pictures(path / name)]
+    classes = [name for name in names if shelf.has_pictures(path / name)]
     folded = [name.casefold() for name in names]
     if not classes or _NO_CLASS & set(folded):
         return []
@@ -50,12 +58,12 @@ def read(path: Path, *, shelf: Shelf) -> Dataset:
         folder = path / label
         pictures = frozenset(shelf.pictures(folder))
         inner = frozenset(shelf.folders(folder))
-        for name in sorted({*shelf.files(folder), *inner}, key=in_reading_order):
+        for name in sorted({*shelf.files(folder), *pictures, *inner}, key=in_reading_order):
             called = f"{label}/{name}"
             if name in inner:
                 problems.append(Problem(called, "is a folder within a class's folder"))
             elif name in pictures:
-                record = Record(id=called, image=folder / name, labels=(label,))
+                record = Record(id=called, image=folder / name, labels=(printable(label),))
                 drafts.append((called, lambda record=record: record))
             elif not is_hidden(name):
                 problems.append(Problem(called, "has not the ending of a picture"))

@@ -91,6 +91,7 @@ class Frames:
         self._upright: set[Path] = set()
         self._stored: set[Path] = set()
         self._doubtful: set[Path] = set()
+        self._unstated: set[Path] = set()
         self._doubtful_as_stored = False
 
     def of(self, image: Path, stated: tuple[int, int] | None = None) -> Frame:
@@ -101,12 +102,20 @@ class Frames:
             stated: (height, width) as the annotations have it, if they say so.
 
         Raises:
-            DataError: the picture cannot be read, or the stated size is not its own.
+            DataError: the stated size is not the picture's, or none is stated and the picture
+                cannot be read.
         """
         if image not in self._looked:
-            self._looked[image] = stored_picture(image)
+            try:
+                self._looked[image] = stored_picture(image)
+            except DataError:
+                if stated is None:
+                    raise
+                return Frame(stated)  # whoever opens the picture says that it is damaged
         picture = self._looked[image]
         if stated is None:
+            if picture.orientation != 1:
+                self._unstated.add(image)
             return Frame(picture.upright)
         as_upright, as_stored = _alike(stated, picture.upright), _alike(stated, picture.size)
         if not as_upright and not as_stored:
@@ -143,6 +152,11 @@ class Frames:
             notes.append(
                 f"{_pictures(len(self._doubtful))} stored turned (EXIF), and the size does not "
                 f"tell whether the annotations are: they were taken to be of {assumed} picture"
+            )
+        if self._unstated:
+            notes.append(
+                f"{_pictures(len(self._unstated))} stored turned (EXIF), and no size is stated: "
+                "the annotations were taken to be of the upright picture"
             )
         return notes
 

@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import category
 
 import numpy as np
 
 from seewhy.dataset.records import Box
 from seewhy.dataset.segmentation import decode_runs
+
+_NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}  # control, surrogates, separators of lines and paragraphs
+
+
+def one_line(words: str) -> str:
+    """A name as every format can write it: line breaks and control characters become spaces.
+
+    XML has no character for most of them, and half of a pair of surrogates, or the byte of a file's
+    name that is not UTF-8, is no character at all.
+    """
+    plain = "".join(" " if category(c) in _NO_TEXT or c in "\ufffe\uffff" else c for c in words)
+    return " ".join(plain.split())
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +42,8 @@ class FoundObject:
 
     @property
     def label(self) -> str:
-        """Its class in words."""
-        return self.box.label
+        """Its class in words, as one line."""
+        return one_line(self.box.label) or "unnamed"
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
         """Its pixels in the picture of `size` (height, width): bool."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import ExifTags, Image
+
+from seewhy.dataset.labelled import one_line
+
+_LONGEST = 200  # bytes; most file systems allow 255 with ending and number
+_NOT_EVERYWHERE = r'[<>:"/\\|?*]'  # what Windows allows in no file's name
 
 
 def is_turned(path: Path) -> bool:
@@ -34,16 +40,24 @@ def link_upright(path: Path, link: Path) -> None:
 
 
 def distinct_stems(names: Sequence[str]) -> list[str]:
-    """A file name of its own for each picture, without folder, ending or white space."""
+    """A file name of its own for each picture, without folder, ending or white space.
+
+    Nor has it characters that other systems or XML do not take, and it is no longer than 200 bytes.
+    """
     taken: set[str] = set()
     stems = []
     for name in names:
-        base = "-".join(Path(name).stem.split()) or "picture"
+        base = _plain(Path(name).stem) or "picture"
         if base.casefold() in taken:
-            base = "-".join(Path(name).with_suffix("").as_posix().replace("/", " ").split())
+            base = _plain(Path(name).with_suffix("").as_posix())
         stem, number = base, 2
         while stem.casefold() in taken:
             stem, number = f"{base}-{number}", number + 1
         taken.add(stem.casefold())
         stems.append(stem)
     return stems
+
+
+def _plain(words: str) -> str:
+    stem = "-".join(re.sub(_NOT_EVERYWHERE, " ", one_line(words)).split())
+    return stem.encode()[:_LONGEST].decode(errors="ignore")

@@ -24,8 +24,8 @@ from PIL import Image
 from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
 from seewhy.dataset.frames import Frames
-from seewhy.dataset.labelled import LabelledFolder
-from seewhy.dataset.records import Dataset, IndexMasks, Problem, Record, gather, named
+from seewhy.dataset.labelled import LabelledFolder, one_line
+from seewhy.dataset.records import Dataset, IndexMasks, Problem, Record, gather, named, printable
 from seewhy.errors import DataError
 
 _CLASSES, _CLASSES_CSV, _PICTURES = "classes.json", "_classes.csv", "pictures.json"
@@ -43,7 +43,9 @@ def detect(path: Path, shelf: Shelf) -> list[Found]:
     if masks is not None and shelf.has(path / _PICTURES):
         return [Found(path, f"{masks.name}/ and {_PICTURES}")]
     folder = _picture_folder(path, shelf)
-    if folder is None or not any(_pairs(folder, masks or path, shelf).values()):
+    if folder is None or (masks is None and folder != path):
+        return []
+    if not any(_pairs(folder, masks or path, shelf).values()):
         return []
     seen = f"{masks.name}/*.png" if masks else f"*{_BESIDE}.png"
     # Without names they may belong to other annotations, which say what their values are.
@@ -128,7 +130,7 @@ def _mask_folder(path: Path, shelf: Shelf) -> Path | None:
 def _picture_folder(path: Path, shelf: Shelf) -> Path | None:
     by_name = {name.casefold(): path / name for name in shelf.folders(path)}
     found = [by_name[name] for name in _FOLDERS if name in by_name]
-    return found[0] if found else path if shelf.pictures(path) else None
+    return found[0] if found else path if shelf.has_pictures(path) else None
 
 
 def _pairs(folder: Path, masks: Path, shelf: Shelf) -> dict[str, Path | None]:
@@ -189,7 +191,7 @@ def _classes(path: Path, masks: Path, shelf: Shelf) -> dict[int, str]:
             f"the classes in '{file}' are {rows[:3]}; a name for each value is wanted, such as "
             '{"0": "background", "1": "cat"}.'
         )
-    return {int(value): str(name) for value, name in rows}
+    return {int(value): printable(str(name)) for value, name in rows}
 
 
 def _record(
@@ -227,12 +229,19 @@ def _record(
 
 def _mask_names(names: Sequence[str]) -> list[str]:
     """The pictures' own names, ending in .png; those that differ in their ending alone keep it."""
-    stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
+    plain = ["/".join(one_line(part) or "_" for part in name.split("/")) for name in names]
+    stems = [str(PurePosixPath(name).with_suffix("")) for name in plain]
     count = Counter(stem.casefold() for stem in stems)
-    return [
-        f"{name if count[stem.casefold()] > 1 else stem}.png"
-        for name, stem in zip(names, stems, strict=True)
-    ]
+    taken: set[str] = set()
+    files = []
+    for name, stem in zip(plain, stems, strict=True):
+        base = name if count[stem.casefold()] > 1 else stem
+        file, number = base, 2
+        while file.casefold() in taken:
+            file, number = f"{base}-{number}", number + 1
+        taken.add(file.casefold())
+        files.append(f"{file}.png")
+    return files
 
 
 FORMAT = Format(

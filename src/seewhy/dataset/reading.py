@@ -119,7 +119,7 @@ def _several(where: Path, ways: Sequence[_Way]) -> str:
     steps = []
     parts = [found.parts[0] for _, found in ways if found.parts]
     if len(set(parts)) > 1:
-        steps.append(f"choose a part with split='{parts[0]}'")
+        steps.append(f"choose a part with split='{parts[0]}' (--split {parts[0]})")
     kinds = dict.fromkeys(format_.name for format_, _ in ways)
     if len(kinds) > 1:
         steps.append(f"name the kind ({', '.join(kinds)})")
@@ -147,7 +147,7 @@ def _none(where: Path, formats: Sequence[Format], shelf: Shelf) -> str:
         said += f"; {foreign}"
     elif within:
         said += f"; there is one in {named(within, most=4)}: give its path"
-    elif any(shelf.pictures(where / inner) for inner in inside):
+    elif any(shelf.has_pictures(where / inner) for inner in inside):
         said += "; if its folders are classes, name the kind 'folder'"
     return f"{said}. It holds {_held(where, shelf)}. Looked for: {wanted}."
 

@@ -279,9 +279,13 @@ def printable(text: str) -> str:
     r"""Text that every file and terminal takes: bytes of a name that are not UTF-8 as `\xe9`."""
     if text.isascii():
         return text
+    try:  # two surrogates, as JSON in ASCII writes an emoji, are a character
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        pass
     try:
         return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half of a pair of surrogates, as JSON may hold
+    except UnicodeEncodeError:  # half of a pair
         return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -45,11 +45,16 @@ def decode(segmentation: Segmentation, size: tuple[int, int]) -> np.ndarray:
     Raises:
         DataError: it is neither polygons nor run lengths, or does not fit the picture.
     """
-    if isinstance(segmentation, Mapping):
-        return decode_runs(segmentation, size)
-    mask = np.zeros(size, bool)
-    for polygon in segmentation:  # the parts of an object that something else divides
-        mask |= fill_polygon(polygon, size)
+    try:
+        if isinstance(segmentation, Mapping):
+            return decode_runs(segmentation, size)
+        mask = np.zeros(size, bool)
+        for polygon in segmentation:  # the parts of an object that something else divides
+            mask |= fill_polygon(polygon, size)
+    except DataError:
+        raise
+    except (OverflowError, TypeError, ValueError) as error:  # a text for a number, and so on
+        raise DataError(f"a segmentation is not laid out as expected ({error})") from error
     return mask
 
 

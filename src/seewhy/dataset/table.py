@@ -112,12 +112,13 @@ def _record(
         if given and len(labels) > 1:
             raise DataError("boxes of several labels; they are wanted by label, under 'objects'")
         objects = dict.fromkeys(labels, given)
-    labels = tuple(str(of) for of in objects)
+    objects = {printable(str(of)): some for of, some in objects.items()}
+    labels = tuple(objects)
     masks = _masks(entry, about, labels, folder, shelf)
     if masks is None and not any(objects.values()):
         return Record(name, image, labels)
     frame = frames.of(image, _stated_size(entry))
-    boxes = [frame.box(corners, str(of)) for of, some in objects.items() for corners in some or ()]
+    boxes = [frame.box(corners, of) for of, some in objects.items() for corners in some or ()]
     return Record(name, image, labels, tuple(boxes), frame.masks(masks))
 
 
@@ -134,7 +135,7 @@ def labels_of(entry: Mapping[str, Any], field: str | None) -> tuple[str, ...]:
     some = said if isinstance(said, list) else [said]
     if any(isinstance(each, (dict, list, bool, float)) for each in some):
         raise DataError(f"the label {said!r}; text or a whole number is wanted")
-    return tuple(dict.fromkeys(str(each).strip() for each in some))
+    return tuple(dict.fromkeys(printable(str(each).strip()) for each in some))
 
 
 def _stated_size(entry: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -158,7 +159,7 @@ def _masks(
     if not isinstance(said, dict):
         raise DataError(f"a mask with mask_values {said!r}; {{label: value}} is wanted")
     values = {
-        str(label): tuple(int(v) for v in (some if isinstance(some, list) else [some]))
+        printable(str(label)): tuple(int(v) for v in (some if isinstance(some, list) else [some]))
         for label, some in said.items()
     }
     taken = {value for some in values.values() for value in some}

@@ -15,13 +15,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from seewhy.dataset.files import Shelf
 from seewhy.dataset.formats import Format, Found
-from seewhy.dataset.frames import Frame, Frames
+from seewhy.dataset.frames import Frames
 from seewhy.dataset.labelled import LabelledFolder, LabelledPicture
 from seewhy.dataset.links import distinct_stems, link_upright
 from seewhy.dataset.records import (
@@ -102,17 +103,19 @@ def read(
         ]
     else:
         stems = _split(path, split)
-    frames = Frames()
+    known = _Known(path, pictures, shelf, Frames())
     drafts = [
-        (
-            stem,
-            functools.partial(
-                _record, path, there.get(stem, folder / f"{stem}.xml"), pictures, shelf, frames
-            ),
-        )
+        (stem, functools.partial(_record, there.get(stem, folder / f"{stem}.xml"), known))
         for stem in stems
     ]
-    return frames.gathered(lambda: gather(path.name, "voc", drafts, problems=problems))
+    dataset = known.frames.gathered(lambda: gather(path.name, "voc", drafts, problems=problems))
+    if known.from_zero:
+        note = (
+            f"{len(known.from_zero)} boxes begin at 0, and VOC counts pixels from 1: if all of "
+            "them count from 0, they are read one pixel too far up and left"
+        )
+        dataset = replace(dataset, notes=(*dataset.notes, note))
+    return dataset
 
 
 def write(folder: Path, labelled: LabelledFolder) -> None:
@@ -183,7 +186,10 @@ def _tree(file: Path) -> ElementTree.Element:
 def _picture_folder(path: Path, xml: Path, shelf: Shelf) -> Path:
     by_name = {name.casefold(): path / name for name in shelf.folders(path)}
     found = [by_name[name] for name in _PICTURE_FOLDERS if name in by_name]
-    with_pictures = [folder for folder in (*found, xml, path) if shelf.pictures(folder)]
+    with_pictures = [folder for folder in (*found, xml, path) if shelf.has_pictures(folder)]
+    if not with_pictures:  # the folder of the XML was given
+        beside = {name.casefold(): path.parent / name for name in shelf.folders(path.parent)}
+        with_pictures = [beside[name] for name in _PICTURE_FOLDERS if name in beside]
     return next(iter((*with_pictures, *found, path / "JPEGImages")))
 
 
@@ -202,22 +208,48 @@ def _split(path: Path, split: str) -> list[str]:
     )
 
 
-def _record(path: Path, file: Path, pictures: Path, shelf: Shelf, frames: Frames) -> Record:
-    root = _tree(shelf.needs(file))
+@dataclass(frozen=True)
+class _Known:
+    """What all records of a data set are made with.
+
+    Attributes:
+        path: its folder, with the folders of the masks.
+        pictures: the folder of the pictures.
+        from_zero: the boxes that begin at 0, each by its XML's stem and its number.
+    """
+
+    path: Path
+    pictures: Path
+    shelf: Shelf
+    frames: Frames
+    from_zero: set[tuple[str, int]] = field(default_factory=set)
+
+
+def _record(file: Path, known: _Known) -> Record:
+    root = _tree(known.shelf.needs(file))
     stem = file.stem
-    image = _picture(root, pictures, stem, shelf)
+    image = _picture(root, known.pictures, stem, known.shelf)
     objects = root.findall("object")
     if not objects:
         return Record(stem, image, ())
-    frame = frames.of(image, _size(root))
-    boxes = [_box(thing, number, frame) for number, thing in enumerate(objects, start=1)]
+    frame = known.frames.of(image, _size(root))
+    boxes = []
+    for number, thing in enumerate(objects, start=1):
+        label, corners = _corners(thing, number)
+        if min(corners[:2]) == 0:
+            known.from_zero.add((stem, number))
+        left, top, right, bottom = corners
+        difficult = (thing.findtext("difficult") or "0").strip() == "1"
+        boxes.append(frame.box((left - 1, top - 1, right, bottom), label, difficult=difficult))
     labels = tuple(dict.fromkeys(box.label for box in boxes))
-    masks = frame.masks(_masks(path, stem, boxes, shelf))
+    masks = frame.masks(_masks(known.path, stem, boxes, known.shelf))
     return Record(stem, image, labels, tuple(boxes), masks)
 
 
-def _box(thing: ElementTree.Element, number: int, frame: Frame) -> Box:
-    """The box of the object with this number, from 1."""
+def _corners(
+    thing: ElementTree.Element, number: int
+) -> tuple[str, tuple[float, float, float, float]]:
+    """The label and xmin, ymin, xmax, ymax of the object with this number, from 1."""
     label = (thing.findtext("name") or "").strip()
     if not label:
         raise DataError(f"object {number} has no name")
@@ -231,8 +263,7 @@ def _box(thing: ElementTree.Element, number: int, frame: Frame) -> Box:
         left, top, right, bottom = (float(corner or "") for corner in corners)
     except ValueError:
         raise DataError(f"the box {corners} of '{label}' does not consist of numbers") from None
-    difficult = (thing.findtext("difficult") or "0").strip() == "1"
-    return frame.box((left - 1, top - 1, right, bottom), label, difficult=difficult)
+    return label, (left, top, right, bottom)
 
 
 def _picture(root: ElementTree.Element, pictures: Path, stem: str, shelf: Shelf) -> Path:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,13 @@ from PIL import Image
 
 from seewhy.dataset.formats import WRITTEN, load_format
 from seewhy.dataset.labelled import LabelledFolder, LabelledPicture
+from seewhy.dataset.records import named
 from seewhy.errors import DataError
+from seewhy.files import written_aside
 
 PREVIEW, PROTOCOL = "preview.png", "protocol.json"
+_LEFT = ".seewhy-"  # how `seewhy.files` begins the names of what it writes aside
+_FILLED = f"{_LEFT}filled"
 
 
 def write_labels(
@@ -53,6 +60,63 @@ def write_labels(
     (folder / PROTOCOL).write_text(json.dumps(dict(protocol), indent=1), encoding="utf-8")
     if preview is not None:
         preview.save(folder / PREVIEW)
+
+
+@contextmanager
+def whole_or_not_at_all(out: Path) -> Iterator[Path]:
+    """An empty folder to write a data set to, which becomes `out` when the block ends well.
+
+    `out` is not there yet, or passes `check_out`. A folder that is there stays the same folder,
+    since it may be a mount point or the working folder; what was written is moved into it, the
+    protocol last.
+    """
+    if not out.exists():
+        with written_aside(out) as aside:
+            aside.mkdir()
+            yield aside
+        return
+    filled = out / _FILLED
+    shutil.rmtree(filled, ignore_errors=True)
+    with written_aside(filled) as aside:
+        aside.mkdir()
+        yield aside
+    for entry in sorted(filled.iterdir(), key=lambda entry: entry.name == PROTOCOL):
+        entry.rename(out / entry.name)
+    filled.rmdir()
+
+
+def check_out(out: Path) -> None:
+    """Whether a data set can be written there: asked before hours are spent on what it holds.
+
+    Raises:
+        DataError: it is a file, a folder with something in it, or cannot be written to.
+    """
+    try:
+        names = sorted(os.listdir(out))  # noqa: PTH208  # names only
+        there = [name for name in names if not name.startswith(_LEFT)]
+    except FileNotFoundError:
+        there = []
+    except OSError as error:
+        raise DataError(_cannot(out, error)) from error
+    if there:
+        raise DataError(
+            f"'{out}' is there already and not an empty folder: it holds {named(there, most=3)}; "
+            "labels of two runs are not mixed: take another or delete it."
+        )
+    above = out
+    while not above.exists():
+        above = above.parent
+    try:
+        Path(tempfile.mkdtemp(prefix=_LEFT, dir=above)).rmdir()
+    except OSError as error:
+        raise DataError(_cannot(out, error)) from error
+
+
+def _cannot(out: Path, error: OSError) -> str:
+    return (
+        f"'{out}' cannot be written ({error.strerror or error}); take a folder on a disk that you "
+        "may write to."
+    )
 
 
 def relative_name(path: str, folder: Path) -> str:

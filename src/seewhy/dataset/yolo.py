@@ -22,11 +22,12 @@ from typing import Any
 
 import yaml
 
-from seewhy.dataset.files import Shelf, find_file, picture_size
+from seewhy.dataset.files import Shelf, find_file
 from seewhy.dataset.formats import Format, Found
+from seewhy.dataset.frames import Frames
 from seewhy.dataset.labelled import LabelledFolder
 from seewhy.dataset.links import distinct_stems, link_upright
-from seewhy.dataset.records import Box, Dataset, Record, box_in, gather
+from seewhy.dataset.records import Box, Dataset, Record, gather, printable
 from seewhy.dataset.segmentation import Segmentation, Segmentations
 from seewhy.dataset.splits import is_split, same_split
 from seewhy.errors import DataError
@@ -108,12 +109,13 @@ def read(path: Path, *, shelf: Shelf, split: str | None = None) -> Dataset:
             f"none of the {len(pictures)} pictures of '{path}' has a text with its boxes; for "
             f"'{first}' it would be '{_beside(first)[0]}'."
         )
+    frames = Frames()
     drafts = [
-        (name, functools.partial(_record, name, picture, texts.get(picture), layout))
+        (name, functools.partial(_record, name, picture, texts.get(picture), layout, frames))
         for picture, name in pictures.items()
     ]
     root = path if path.is_dir() else path.parent
-    return gather(root.name, "yolo", drafts)
+    return frames.gathered(lambda: gather(root.name, "yolo", drafts))
 
 
 def write(folder: Path, labelled: LabelledFolder) -> None:
@@ -194,9 +196,9 @@ def _described(file: Path, shelf: Shelf) -> _Layout | None:
 
 def _class_names(names: Any, file: Path) -> dict[int, str]:
     if isinstance(names, list):
-        return {number: str(name) for number, name in enumerate(names)}
+        return {number: printable(str(name)) for number, name in enumerate(names)}
     if isinstance(names, dict) and all(str(number).isdecimal() for number in names):
-        return {int(number): str(name) for number, name in names.items()}
+        return {int(number): printable(str(name)) for number, name in names.items()}
     raise DataError(f"'{file}' has names {names!r}; a list, or a name by number, is wanted.")
 
 
@@ -296,18 +298,18 @@ def _beside(picture: Path) -> list[Path]:
     return [beside]
 
 
-def _record(name: str, picture: Path, text: Path | None, layout: _Layout) -> Record:
+def _record(name: str, picture: Path, text: Path | None, layout: _Layout, frames: Frames) -> Record:
     lines = [line.split() for line in _lines(text)] if text is not None else []
     if not lines:
         return Record(name, picture, ())
-    size = picture_size(picture)
+    frame = frames.of(picture)  # upright, as Ultralytics reads it
     boxes: list[Box] = []
     outlines: dict[str, list[Segmentation] | None] = {}
     for number, words in enumerate(lines, start=1):
         try:
             label = _label(words[0], layout)
-            corners, outline = _object(words[1:], size, keypoints=layout.keypoints)
-            boxes.append(box_in(corners, label, size))
+            corners, outline = _object(words[1:], frame.size, keypoints=layout.keypoints)
+            boxes.append(frame.box(corners, label))
         except DataError as error:
             raise DataError(f"'{text}', line {number}: {error}") from error
         drawn = outlines.setdefault(label, [])
@@ -317,7 +319,7 @@ def _record(name: str, picture: Path, text: Path | None, layout: _Layout) -> Rec
             drawn.append([outline])
     labels = tuple(dict.fromkeys(box.label for box in boxes))
     by_label = {label: tuple(drawn) for label, drawn in outlines.items() if drawn}
-    masks = Segmentations(size, by_label) if by_label else None
+    masks = Segmentations(frame.size, by_label) if by_label else None
     return Record(name, picture, labels, tuple(boxes), masks)
 
 
