@@ -72,7 +72,7 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:  # the last: nested a thousand deep
+    except (OSError, ValueError) as error:
         raise DataError(f"'{path}' cannot be read as JSON ({error}).") from error
 
 
