@@ -51,6 +51,7 @@ MAY_IMPORT = {
         "layers",
         "images",
         "boxes",
+        "endings",
         "files",
         "one_line",
         "render",
