@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 import seewhy
+from seewhy.errors import TargetError
 from seewhy.images import Preprocess
 from seewhy.methods.cam import eigen_cam, eigen_grad_cam, kpca_cam
+from seewhy.targets import resolve
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -32,6 +34,13 @@ def test_values_whose_squares_overflow_do_not_end_the_batch() -> None:
     found = eigen_cam(values)
     assert found[0].isnan().all()
     assert torch.equal(found[1:], eigen_cam(values[1:]))
+
+
+def test_a_batch_without_a_predicted_class_says_which_picture_has_none() -> None:
+    outputs = torch.rand(8, 4)
+    outputs[[2, 5], 1] = torch.nan
+    with pytest.raises(TargetError, match=r"\(2 of 8 images\).* for image 2, 5 \(counted"):
+        resolve(None, outputs)
 
 
 class OverflowsOnWhite(nn.Module):
