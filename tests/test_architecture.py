@@ -87,7 +87,7 @@ MAY_IMPORT = {
     "labels": {"boxes", "dataset"},
     "evaluation": {
         "explainer", "request", "attribution", "metrics", "dataset", "models", "methods",
-        "targets", "layers", "images", "boxes", "files", "one_line", "precision", "render",
+        "targets", "layers", "images", "boxes", "endings", "files", "one_line", "precision", "render",
         "report", "version", "errors",
     },
     # The two faces: the package's public names, and the program.

@@ -18,7 +18,7 @@ from PIL import Image
 import seewhy
 from seewhy.dataset import Dataset, read_dataset
 from seewhy.dataset.results import read_results
-from seewhy.errors import DataError, MethodError, MetricError, TargetError
+from seewhy.errors import DataError, ImageError, MethodError, MetricError, TargetError
 from seewhy.evaluation import evaluate
 from seewhy.evaluation.cases import chosen_classes
 from seewhy.evaluation.curves import halves_of
@@ -560,6 +560,23 @@ def test_the_files_it_leaves(data: Dataset, tmp_path: Path) -> None:
     page = (out / "evaluation.html").read_text()
     assert "grad-cam" in page
     assert "layer-cam" in page
+
+
+def test_it_shows_and_saves_itself_as_every_result_does(data: Dataset, tmp_path: Path) -> None:
+    found = run(data, methods=["grad-cam", "layer-cam"], metrics=["energy", "pointing"])
+    said = repr(found)
+    assert said.startswith("<Evaluation of grad-cam, layer-cam by 2 metrics on ")
+    assert said.isprintable()
+    assert len(said) < 200
+    assert found._repr_png_().startswith(b"\x89PNG")
+    for ending in ("png", "pdf"):
+        assert found.save(tmp_path / f"a.{ending}").stat().st_size > 1000
+    assert found.save(tmp_path / "a.csv").read_text() == found.table()
+    assert json.loads(found.save(tmp_path / "a.json").read_text()) == json.loads(
+        json.dumps(found.to_json())
+    )
+    with pytest.raises(ImageError, match=r"\.svg, \.csv or \.json; '\.npz'"):
+        found.save(tmp_path / "a.npz")
 
 
 def test_rows_as_parquet(data: Dataset, tmp_path: Path) -> None:

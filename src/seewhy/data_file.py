@@ -7,7 +7,6 @@ the arrays, of which pictures are PNG files in base64 and all others lists of nu
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
 import math
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from seewhy.errors import ImageError
 from seewhy.facts import Facts
@@ -162,18 +161,20 @@ def _from_json(
     arrays = {}
     for name, one in wanted.items():
         content = facts.any(name)
-        array = _picture(content, path) if isinstance(content, str) else _numbers(content, one)
+        array = (
+            _picture(name, content, path) if isinstance(content, str) else _numbers(content, one)
+        )
         one.check(name, array.dtype, array.shape)
         arrays[name] = array
     return facts, arrays
 
 
-def _picture(content: str, path: Path) -> np.ndarray:
+def _picture(name: str, content: str, path: Path) -> np.ndarray:
     try:
-        packed = base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError("a text stands where an array is wanted") from error
-    with Image.open(io.BytesIO(packed), formats=("PNG",)) as opened:
+        opened = Image.open(io.BytesIO(base64.b64decode(content, validate=True)), formats=("PNG",))
+    except (ValueError, UnidentifiedImageError) as error:
+        raise ValueError(f"its '{name}' is a text, and no PNG file in base64") from error
+    with opened:
         _check_size(opened.width * opened.height * len(opened.getbands()), path)
         return np.array(opened)
 

@@ -21,6 +21,11 @@ def printable(text: object) -> str:
     return "".join(c if _harmless(c) else _escaped(c) for c in str(text))
 
 
+def printable_lines(text: object) -> str:
+    """The same of a text whose line breaks are meant."""
+    return "\n".join(printable(line) for line in str(text).split("\n"))
+
+
 def _harmless(character: str) -> bool:
     category = unicodedata.category(character)
     return category not in ("Cc", "Cf", "Cs", "Zl", "Zp") or character in _JOINERS

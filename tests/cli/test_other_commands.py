@@ -77,7 +77,7 @@ def test_a_picture_that_cannot_be_read_is_a_failure(seewhy, command):
         ("compare", ("--method", "nothing")),
         ("compare", ("--layer", "nothing")),
         ("compare", ("--target", "nothing")),
-        ("compare", ("--out", "grid.jpg")),
+        ("compare", ("--out", "grid.gif")),
         ("compare", ("--colormap", "nothing")),
         ("concepts", ("--count", "9")),
         ("concepts", ("--layer", "*")),

@@ -197,7 +197,19 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
         read_results(path)
 
 
-@pytest.mark.parametrize("damage", [b"\0\0\0\n", b'{"record": "a"}\n', b"[1, 2]\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"\0\0\0\n",
+        b'{"record": "a"}\n',
+        b"[1, 2]\n",
+        b'{"record": {}, "method": "a", "target": "b", "values": {}}\n',
+        b'{"record": "a", "method": [null], "target": "b", "values": {}}\n',
+        b'{"record": "a", "method": "a", "target": "b", "values": [1]}\n',
+        b"[" * 100_000 + b"\n",
+    ],
+    ids=["bytes", "cut off", "list", "object", "null", "values", "deep"],
+)
 def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "rows.jsonl"
     fill(path, 3)

@@ -713,6 +713,7 @@ def test_labels_are_read_in_the_ways_people_write_them(text: str) -> None:
         (b'{"cat": 0}', "is not one"),
         (b'["cat"', "is not one"),
         (b"[[[[", "is not one"),
+        (b"[" * 100_000, "is not one"),
     ],
 )
 def test_a_bad_file_of_labels_is_a_sentence(content: bytes | None, message: str) -> None:

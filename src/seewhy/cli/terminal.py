@@ -1,4 +1,8 @@
-"""What a user sees: results on stdout, errors and progress on stderr."""
+"""What a user sees: results on stdout, errors and progress on stderr.
+
+Names of files, classes and layers may hold control characters, which a terminal would obey: they
+are escaped here.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from seewhy.one_line import one_line, printable, printable_lines
+
 
 def say_error(message: str) -> None:
     """One line on stderr, as long as it may be: a terminal folds it, a log keeps it whole."""
@@ -29,7 +35,7 @@ def say_note(message: str) -> None:
 
 def say(line: str) -> None:
     """One line on stdout, never folded: paths stay whole to be copied."""
-    typer.echo(line)
+    typer.echo(printable_lines(line))
 
 
 def say_json(value: Any) -> None:
@@ -58,7 +64,7 @@ def say_warnings(warned: Iterable[tuple[str, Sequence[str]]]) -> None:
             where = "all"
         else:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            where = "; ".join(names[:3]) + more
+            where = one_line("; ".join(names[:3]) + more)
         label = typer.style("warning:", fg="yellow", bold=True)
         typer.echo(f"{label} {where}: {one_line(warning)}", err=True)
 
@@ -104,7 +110,7 @@ def new_table(
         )
     for row in rows:
         # Text, not str: rich would read [brackets] in a file's name as its own markup.
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        table.add_row(*(Text("" if cell is None else printable_lines(cell)) for cell in row))
     return table
 
 
@@ -121,7 +127,9 @@ def show_results(
     A path that is folded cannot be copied, so where the terminal is too narrow for the last
     column each file has a line of its own.
     """
-    in_table = [(*row, "\n".join(map(str, own))) for row, own in zip(rows, files, strict=True)]
+    rows = [[None if cell is None else printable(cell) for cell in row] for row in rows]
+    paths = [[printable(file) for file in own] for own in files]
+    in_table = [(*row, "\n".join(own)) for row, own in zip(rows, paths, strict=True)]
     table = new_table([*columns, "file"], in_table, right=right, whole=whole)
     console = Console()
     unfolded = console.measure(table, options=console.options.update(width=10_000)).maximum
@@ -131,9 +139,9 @@ def show_results(
         return
     show_table(columns, rows, right=right, whole=whole)
     say("")
-    for own in files:
-        for file in own:
-            say(str(file))
+    for own in paths:
+        for path in own:
+            say(path)
     say("")
 
 
@@ -172,7 +180,7 @@ def progress(
         transient=True,
         redirect_stdout=False,
     ) as bar:
-        task = bar.add_task(words, total=total)
+        task = bar.add_task(one_line(words), total=total)
         runs = None
 
         def ran(done: int, of: int) -> None:
@@ -200,11 +208,6 @@ def probability_in_words(probability: float | None) -> str:
     from seewhy.render.text import short_probability
 
     return "" if probability is None else short_probability(probability)
-
-
-def one_line(message: str) -> str:
-    """The message with its line breaks made spaces."""
-    return " ".join(message.split())
 
 
 def _finite(value: Any) -> Any:

@@ -205,8 +205,13 @@ def _parse(content: bytes, path: Path) -> tuple[Results | None, int]:
             if number == 1:
                 protocol = dict(entry["protocol"])
                 continue
-            row = Row(entry["record"], entry["method"], entry["target"], _read(entry["values"]))
-        except (KeyError, TypeError, ValueError) as error:
+            key = entry["record"], entry["method"], entry["target"]
+            if not all(isinstance(part, str) for part in key):
+                raise TypeError(f"record, method and target are texts, not {key}")
+            if not isinstance(entry["values"], dict):
+                raise TypeError(f"values is an object, not {entry['values']!r}")
+            row = Row(*key, _read(entry["values"]))
+        except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise DataError(
                 f"'{path}', line {number}, is damaged ({error!r}); take that line out (its result "
                 "will be made again), or start a new file."

@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from seewhy.endings import PICTURES, ending_of
+from seewhy.files import written_aside
 from seewhy.metrics import METRICS
 from seewhy.metrics.accumulate import PerImage
 from seewhy.one_line import one_line
+
+if TYPE_CHECKING:
+    from seewhy.render.drawing import Drawing
 
 FORMAT = "seewhy evaluation 1"
 ALL = "all"
@@ -59,14 +66,42 @@ class Evaluation:
                 return one
         raise KeyError((method, metric, subset))
 
+    def figure(self) -> Drawing:
+        """Each method's mean by each metric with its interval, over all pictures."""
+        from seewhy.render.means import draw_means
+
+        return draw_means(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the figure (`.png`, `.jpg`, `.pdf`, `.svg`), the table (`.csv`), or all (`.json`).
+
+        The last is what `to_json` gives. `evaluate` writes these and a page into its own folder.
+
+        Raises:
+            ImageError: for another ending.
+        """
+        ending = ending_of(path, "an evaluation", (*PICTURES, ".csv", ".json"))
+        if ending in PICTURES:
+            return self.figure().save(path)
+        if ending == ".csv":
+            text = self.table()
+        else:
+            text = json.dumps(self.to_json(), indent=1, allow_nan=False)
+        with written_aside(Path(path)) as aside:
+            aside.write_text(text, encoding="utf-8")
+        return Path(path)
+
     def __repr__(self) -> str:
         methods = [one["name"] for one in self.methods if not one["baseline"]]
         names = ", ".join(methods[:3]) + (" and more" if len(methods) > 3 else "")
-        data, model = self.protocol["data"]["name"], self.protocol["model"]
+        data, model = self.protocol["data"], self.protocol["model"]
         return one_line(
             f"<Evaluation of {names} by {len(self.metrics)} metrics on {data}, "
             f"{self.counts['records']} records, with {model}>"
         )
+
+    def _repr_png_(self) -> bytes:
+        return self.figure()._repr_png_()
 
     def to_json(self) -> dict[str, Any]:
         """All but `values`, as evaluation.json has it: what is not defined is null."""

@@ -200,7 +200,7 @@ def kpca_cam(activations: Tensor, *, slope: float = 1.0) -> Tensor:
     kernel = kernel * (1 - offset**2) / (1 + kernel * offset)
     kernel = kernel - kernel.mean(1, keepdim=True)
     kernel = kernel - kernel.mean(2, keepdim=True)
-    eigenvalues, vectors = torch.linalg.eigh(kernel)
+    eigenvalues, vectors = _eigen(kernel)
     projection = vectors[..., -1] * eigenvalues[..., -1:].clamp(min=0).sqrt()
     agreement = (projection * values.norm(dim=1)).sum(1, keepdim=True)
     maps: Tensor = (torch.where(agreement < 0, -1, 1) * projection).to(activations.dtype)
@@ -243,14 +243,26 @@ def _first_component(values: Tensor) -> Tensor:
     matrix = _wide(values.flatten(2))  # (batch, channels, positions)
     channels, positions = matrix.shape[1:]
     if positions <= channels:
-        eigenvalues, vectors = torch.linalg.eigh(matrix.mT @ matrix)
+        eigenvalues, vectors = _eigen(matrix.mT @ matrix)
         projection = vectors[..., -1] * eigenvalues[..., -1:].clamp(min=0).sqrt()
     else:
-        _, vectors = torch.linalg.eigh(matrix @ matrix.mT)
+        _, vectors = _eigen(matrix @ matrix.mT)
         projection = torch.einsum("bkp,bk->bp", matrix, vectors[..., -1])
     sign = torch.where(projection.sum(1, keepdim=True) < 0, -1, 1)
     maps: Tensor = (sign * projection).to(values.dtype)
     return maps.reshape(len(values), *values.shape[2:])
+
+
+def _eigen(symmetric: Tensor) -> tuple[Tensor, Tensor]:
+    """`torch.linalg.eigh` of each image's matrix; NaN for one that holds NaN or infinity.
+
+    As it is, one such picture would end the whole batch.
+    """
+    finite = symmetric.isfinite().flatten(1).all(1)[:, None, None]
+    eigenvalues, vectors = torch.linalg.eigh(torch.where(finite, symmetric, 0))
+    return torch.where(finite[:, 0], eigenvalues, torch.nan), torch.where(
+        finite, vectors, torch.nan
+    )
 
 
 def _wide(values: Tensor) -> Tensor:

@@ -391,7 +391,7 @@ def _read_labels(labels: str | Path | Sequence[str]) -> tuple[tuple[str, ...], s
         ) from error
     try:
         names = _parse_labels(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(
             f"the labels file {path} is not one ({error}): give a label a line, a JSON list of "
             'names, or a JSON object such as {"0": "cat", "1": "dog"}'

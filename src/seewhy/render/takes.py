@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -178,3 +178,23 @@ class Parts(Named, Protocol):
     @property
     def images(self) -> Sequence[str | None]:
         """The files' names."""
+
+
+class Measured(Protocol):
+    """What methods' maps scored by metrics; each list holds mappings of names to plain values."""
+
+    @property
+    def protocol(self) -> Mapping[str, Any]:
+        """`model` and `data`, by name."""
+
+    @property
+    def methods(self) -> Sequence[Mapping[str, Any]]:
+        """`name`, and whether it is a `baseline`."""
+
+    @property
+    def metrics(self) -> Sequence[Mapping[str, Any]]:
+        """`name`, `title`, and which values are `better`: "higher" or "lower"."""
+
+    @property
+    def results(self) -> Sequence[Mapping[str, Any]]:
+        """Of `method`, `metric` and `subset`: `n`, `mean`, `low` and `high`."""

@@ -165,11 +165,13 @@ def ranking(
     if classes == 1:
         raise TargetError(ONE_NUMBER)
     scores = as_logits(outputs.detach()).cpu()
-    missing = int(scores.isnan().any(dim=1).sum())
+    missing = scores.isnan().any(dim=1).nonzero()[:, 0].tolist()
     if missing:
+        which = ", ".join(map(str, missing[:5])) + (" and more" if len(missing) > 5 else "")
         raise TargetError(
-            f"the network's output holds NaN ({missing} of {len(scores)} images), so no class is "
-            "predicted; run it in float32 and check the input"
+            f"the network's output holds NaN ({len(missing)} of {len(scores)} images), so no "
+            f"class is predicted for image {which} (counted from 0); run it in float32 and check "
+            "the input"
         )
     if scores.shape[1] == 1:
         even = 0 if ending is None else 0.5
