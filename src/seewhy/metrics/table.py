@@ -90,6 +90,8 @@ class Metric:
             `value` is then a picture's own, by which pictures are told apart.
         passes_below: of tests: a method passes whose value is below this, a half of what a map
             that stays as it is has.
+        bounds: the least and the greatest that a value can be; None for no such. Of metrics that
+            run the model they are of probabilities; logits have none.
     """
 
     title: str
@@ -107,6 +109,11 @@ class Metric:
     ious: tuple[float, ...] = ()
     pooled: Statistic | None = None
     passes_below: float | None = None
+    bounds: tuple[float, float] | None = None
+
+    def bounds_with(self, options: Mapping[str, Any]) -> tuple[float, float] | None:
+        """The bounds of its values under these options."""
+        return None if options.get("score") == "logit" else self.bounds
 
     @property
     def options(self) -> dict[str, Any]:
@@ -173,24 +180,24 @@ METRICS: dict[str, Metric] = {
         "how often the map's maximum lies on the object, or within the tolerance (pixels of a "
         "picture whose shorter side is 224)",
         "Zhang 2018", "region", localisation.pointing_game,
-        pixels=("tolerance",), baselines=("centre point", "whole image"),
+        pixels=("tolerance",), baselines=("centre point", "whole image"), bounds=(0, 1),
     ),
     "energy": Metric(
         "energy on the object", "higher",
         "the share of the map's positive values that lies on the object",
         "Wang 2020 (Score-CAM)", "region", localisation.energy_pointing,
-        baselines=_CENTRED,
+        baselines=_CENTRED, bounds=(0, 1),
     ),
     "box-iou": Metric(
         "box IoU", "higher",
         "the overlap of the map's box with the true one it fits best",
-        "Zhou 2016 (CAM)", "boxes", localisation.box_overlap, baselines=_CENTRED,
+        "Zhou 2016 (CAM)", "boxes", localisation.box_overlap, baselines=_CENTRED, bounds=(0, 1),
     ),
     "box-accuracy": Metric(
         "box accuracy", "higher",
         "how often the map's box reaches the IoU with a true one",
         "Zhou 2016 (CAM), Selvaraju 2017 (Grad-CAM)", "boxes", localisation.box_accuracy,
-        baselines=_CENTRED,
+        baselines=_CENTRED, bounds=(0, 1),
     ),
     "max-box-accuracy": Metric(
         "MaxBoxAcc", "higher",
@@ -198,7 +205,7 @@ METRICS: dict[str, Metric] = {
         "each half of the images takes the other's",
         "Choe 2020", "boxes", localisation.box_overlaps,
         changed={"largest": True, "thresholds": tuple(round(i / 100, 2) for i in range(100))},
-        baselines=_CENTRED, ious=(0.5,),
+        baselines=_CENTRED, ious=(0.5,), bounds=(0, 1),
     ),
     "max-box-accuracy-v2": Metric(
         "MaxBoxAccV2", "higher",
@@ -206,12 +213,13 @@ METRICS: dict[str, Metric] = {
         "the thresholds that do best on other images: each half takes the other's",
         "Choe 2022", "boxes", localisation.box_overlaps,
         changed={"largest": False, "thresholds": tuple(round(i / 100, 2) for i in range(100))},
-        baselines=_CENTRED, ious=(0.3, 0.5, 0.7),
+        baselines=_CENTRED, ious=(0.3, 0.5, 0.7), bounds=(0, 1),
     ),
     "mask-iou": Metric(
         "mask IoU", "higher",
         "the overlap of the pixels above the threshold with the object's",
         "Zhou 2016 (CAM), Choe 2020", "mask", localisation.mask_overlap, baselines=_CENTRED,
+        bounds=(0, 1),
     ),
     "pxap": Metric(
         "PxAP", "higher",
@@ -219,52 +227,53 @@ METRICS: dict[str, Metric] = {
         "many",
         "Choe 2020", "mask", localisation.pixel_histogram,
         value=localisation.pixel_average_precision, changed={"interval": 0.01},
-        baselines=_CENTRED, pooled=_average_precision,
+        baselines=_CENTRED, pooled=_average_precision, bounds=(0, 1),
     ),
     "grid-pointing": Metric(
         "grid pointing", "higher",
         "the share of the map's positive values that lies in its own class's cell, of four "
         "pictures of different classes laid side by side at twice the input's size",
         "Rao 2022", "collage", localisation.grid_pointing, baselines=("whole image",),
+        bounds=(0, 1),
     ),
     "deletion": Metric(
         "deletion", "lower",
         "the mean score while pixels are taken away, the map's greatest first",
         "Petsiuk 2018 (RISE)", "score", faithfulness.deletion, lambda result: result.area,
         Curve(_shares_and_scores, "share of the pixels taken away", _WALKED),
-        baselines=("random map",),
+        baselines=("random map",), bounds=(0, 1),
     ),
     "insertion": Metric(
         "insertion", "higher",
         "the mean score while pixels return to the blurred image, the map's greatest first",
         "Petsiuk 2018 (RISE)", "score", faithfulness.insertion, lambda result: result.area,
         Curve(_shares_and_scores, "share of the pixels shown", _WALKED),
-        baselines=("random map",),
+        baselines=("random map",), bounds=(0, 1),
     ),
     "pixel-flipping": Metric(
         "pixel flipping", "higher",
         "how far the score falls on average as regions are replaced, the most relevant first",
         "Samek 2017", "score", faithfulness.pixel_flipping, lambda result: result.fall,
         Curve(_shares_and_scores, "share of the regions replaced", _WALKED),
-        baselines=("random map",),
+        baselines=("random map",), bounds=(-1, 1),
     ),
     "drop": Metric(
         "average drop", "lower",
         "the share of the score that is lost when the image is seen through its map",
         "Chattopadhay 2018 (Grad-CAM++)", "score", faithfulness.masked_confidence,
-        lambda result: result.drop, probability=True, baselines=("random map",),
+        lambda result: result.drop, probability=True, baselines=("random map",), bounds=(0, 1),
     ),
     "gain": Metric(
         "average gain", "higher",
         "the share of what is missing to 1 that is gained when the image is seen through its map",
         "Zhang 2024 (Opti-CAM)", "score", faithfulness.masked_confidence,
-        lambda result: result.gain, probability=True, baselines=("random map",),
+        lambda result: result.gain, probability=True, baselines=("random map",), bounds=(0, 1),
     ),
     "increase": Metric(
         "increase in confidence", "higher",
         "how often the score is higher when the image is seen through its map",
         "Chattopadhay 2018 (Grad-CAM++)", "score", faithfulness.masked_confidence,
-        lambda result: result.increase, probability=True, baselines=("random map",),
+        lambda result: result.increase, probability=True, baselines=("random map",), bounds=(0, 1),
     ),
     "road": Metric(
         "ROAD", "higher",
@@ -275,25 +284,25 @@ METRICS: dict[str, Metric] = {
             lambda result: (result.shares, (result.least - result.most) / 2),
             "share of the pixels removed", "(least − most) / 2",
         ),
-        baselines=("random map",),
+        baselines=("random map",), bounds=(-0.5, 0.5),
     ),
     "adcc": Metric(
         "ADCC", "higher",
         "average drop, coherency and complexity in one",
         "Poppi 2021", "score and explain", faithfulness.adcc, lambda result: result.adcc,
-        probability=True,
+        probability=True, bounds=(0, 1),
     ),
     "coherency": Metric(
         "coherency", "higher",
         "how alike the map is to that of the image seen through it",
         "Poppi 2021", "score and explain", faithfulness.adcc, lambda result: result.coherency,
-        probability=True,
+        probability=True, bounds=(0, 1),
     ),
     "complexity": Metric(
         "complexity", "lower",
         "how much of the image the map covers",
         "Poppi 2021", "score and explain", faithfulness.adcc, lambda result: result.complexity,
-        probability=True,
+        probability=True, bounds=(0, 1),
     ),
     "infidelity": Metric(
         "infidelity", "lower",
@@ -315,13 +324,13 @@ METRICS: dict[str, Metric] = {
             lambda result: (np.log10(np.asarray(result.sizes)), result.correlations),
             "pixels taken away (power of ten)", "correlation",
         ),
-        baselines=("random map",),
+        baselines=("random map",), bounds=(-1, 1),
     ),
     "saco": Metric(
         "SaCo", "higher",
         "whether pixels with more salience matter more, and by how much more",
         "Wu 2024", "score", faithfulness.saco, lambda result: result.coefficient,
-        probability=True, baselines=("random map",),
+        probability=True, baselines=("random map",), bounds=(-1, 1),
     ),
     "max-sensitivity": Metric(
         "max-sensitivity", "lower",
@@ -331,7 +340,7 @@ METRICS: dict[str, Metric] = {
     "seed-agreement": Metric(
         "agreement of seeds", "higher",
         "the rank correlation of the maps that different seeds give",
-        "seewhy", "seeds", robustness.seed_agreement,
+        "seewhy", "seeds", robustness.seed_agreement, bounds=(-1, 1),
     ),
     "sanity-cascading": Metric(
         "cascading randomisation", "lower",
@@ -339,7 +348,7 @@ METRICS: dict[str, Metric] = {
         "anew, the first of the stages: the scores are random then, and so should the map be; the "
         "curve goes on to the lowest layer",
         "Adebayo 2018", "model", sanity.cascading_randomisation, _upper, _CASCADE,
-        changed={"stages": 5}, passes_below=0.5,
+        changed={"stages": 5}, passes_below=0.5, bounds=(-1, 1),
     ),
     "sanity-independent": Metric(
         "independent randomisation", "lower",
@@ -347,13 +356,13 @@ METRICS: dict[str, Metric] = {
         "Adebayo 2018", "model", sanity.independent_randomisation,
         lambda result: result.absolute.mean(1),
         Curve(_stages, "place of the layer, from the top", "rank correlation"),
-        changed={"stages": 5},
+        changed={"stages": 5}, bounds=(-1, 1),
     ),
     "sanity-class": Metric(
         "another class's map", "lower",
         "how alike, by rank, the map is to that of another class drawn at random",
         "after Adebayo 2018", "classes", sanity.target_randomisation,
-        lambda result: result.spearman.mean(1), passes_below=0.5,
+        lambda result: result.spearman.mean(1), passes_below=0.5, bounds=(-1, 1),
     ),
 }  # fmt: skip
 """By the names that `seewhy evaluate --metrics` takes."""
