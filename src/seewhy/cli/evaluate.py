@@ -258,7 +258,7 @@ def show(found: Evaluation, width: int) -> None:
     lower = [one["name"] for one in found.metrics if one["better"] == "lower"]
     if lower:
         say(f"lower is better: {', '.join(lower)}")
-    say(_counted(found.counts))
+    say(f"{_counted(found.counts)}; intervals: 95 %, over pictures")
     if TOO_FEW in {one["interval"] for one in found.results}:
         say(f"no interval: below {LEAST} pictures none holds for this metric")
     say("")

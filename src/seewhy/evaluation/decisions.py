@@ -92,7 +92,7 @@ class Decisions:
         wrong = tuple(
             dataclasses.replace(one, pictures=pictures.get(one.record, {})) for one in self.wrong
         )
-        return dataclasses.replace(self, wrong=wrong, method=method)
+        return dataclasses.replace(self, wrong=wrong, method=method if pictures else None)
 
 
 def decisions_of(
