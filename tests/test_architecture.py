@@ -87,8 +87,8 @@ MAY_IMPORT = {
     "labels": {"boxes", "dataset"},
     "evaluation": {
         "explainer", "request", "attribution", "metrics", "dataset", "models", "methods",
-        "targets", "layers", "images", "boxes", "endings", "files", "one_line", "precision", "render",
-        "report", "version", "errors",
+        "targets", "layers", "images", "boxes", "endings", "files", "one_line", "precision",
+        "render", "report", "version", "errors",
     },
     # The two faces: the package's public names, and the program.
     "__init__": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -22,10 +23,19 @@ from seewhy.errors import DataError, ImageError, MethodError, MetricError, Targe
 from seewhy.evaluation import evaluate
 from seewhy.evaluation.cases import chosen_classes
 from seewhy.evaluation.curves import halves_of
+from seewhy.evaluation.decisions import decisions_of
 from seewhy.evaluation.protocol import default_metrics, sample
 from seewhy.images import Preprocess
 from seewhy.methods.cam import layer_cam
-from seewhy.metrics import METRICS, find_metric, imputation, localisation, masked_confidence, walk
+from seewhy.metrics import (
+    METRICS,
+    find_metric,
+    imputation,
+    intervals,
+    localisation,
+    masked_confidence,
+    walk,
+)
 from seewhy.metrics.accumulate import PerImage
 from seewhy.metrics.metric import PLACED
 
@@ -141,7 +151,7 @@ def test_the_figures_are_those_of_the_pure_functions(data: Dataset) -> None:
         own = found.values["grad-cam", metric]
         assert own.ids == values.ids
         np.testing.assert_allclose(own.array(), values.array(), atol=1e-5)
-        estimate = values.estimate()
+        estimate = values.estimate(bounds=METRICS[metric].bounds)
         result = found.result("grad-cam", metric)
         assert result["n"] == 5
         assert result["mean"] == pytest.approx(estimate.value, abs=1e-5)
@@ -176,8 +186,13 @@ def test_differences_are_paired_and_to_the_first_method(data: Dataset) -> None:
     found = run(data, methods=["grad-cam", perfect], metrics=["energy"])
     (one,) = (d for d in found.differences if d["method"] == "perfect" and d["subset"] == "all")
     assert one["to"] == "grad-cam"
-    wanted = found.values["perfect", "energy"].minus(found.values["grad-cam", "energy"])
+    wanted = found.values["perfect", "energy"].minus(
+        found.values["grad-cam", "energy"], bounds=(0, 1)
+    )
     assert (one["mean"], one["low"], one["high"]) == (wanted.value, wanted.low, wanted.high)
+    assert one["interval"] == wanted.how
+    assert wanted.p is not None  # corrected for the number of differences
+    assert one["p"] >= wanted.p
 
 
 @pytest.mark.parametrize("method", ["grad-cam", "eigen-cam", "occlusion", "saliency", perfect])
@@ -252,8 +267,9 @@ def test_a_run_that_was_interrupted_goes_on_without_losing_or_repeating(
     once_more = run(data, model=counted, **again)
     assert rows.read_bytes() == before
     assert once_more.results == found.results
-    # One black picture to count the classes, and those drawn once more: logits and two methods.
-    assert counted.pictures == 1 + 2 * len(found.extremes(4))
+    # One black picture to count the classes, and those drawn once more: logits and the method, for
+    # the best and worst and for the one that is wrong.
+    assert counted.pictures == 1 + 2 * (len(found.extremes(4)) + 1)
 
 
 class Counted(Colours):
@@ -384,8 +400,10 @@ def test_several_labels_are_several_rows_and_one_image(tmp_path: Path) -> None:
         assert result["mean"] > 2 * found.result("whole image", "energy")["mean"]
         assert found.result("grad-cam", "pointing", f"several classes, {label}")["mean"] == 1
     assert found.result("grad-cam", "energy", "several classes")["n"] == 4
-    # Two equal pictures whose classes are drawn together: no draw differs from another.
-    assert found.result("grad-cam", "energy")["low"] == found.result("grad-cam", "energy")["high"]
+    # Two equal pictures whose classes count together: what was not seen of two pictures.
+    energy, unseen = found.result("grad-cam", "energy"), 1 - 0.025**0.5
+    assert energy["low"] == pytest.approx(energy["mean"] * (1 - unseen))
+    assert energy["high"] == pytest.approx(energy["mean"] + unseen * (1 - energy["mean"]))
 
 
 def test_which_class_is_explained() -> None:
@@ -476,20 +494,184 @@ def _without_sizes(path: Path) -> Path:
     return path
 
 
-def test_a_test_ends_in_a_verdict(data: Dataset) -> None:
-    def edges(inputs: torch.Tensor) -> torch.Tensor:
-        return inputs.std(1)
+def edges(inputs: torch.Tensor) -> torch.Tensor:
+    return inputs.std(1)
 
-    found = run(
-        data, methods=["grad-cam", edges], metrics=["sanity-cascading", "energy"],
-        metric_options={"sanity-cascading": {"stages": 2, "fresh": "normal"}},
-    )  # fmt: skip
-    result = found.result("edges", "sanity-cascading")
+
+def test_a_test_ends_in_a_verdict_where_the_pictures_are_enough(
+    data: Dataset, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {
+        "methods": ["grad-cam", edges], "metrics": ["sanity-cascading", "energy"],
+        "metric_options": {"sanity-cascading": {"stages": 2, "fresh": "normal"}},
+    }  # fmt: skip
+    few = run(data, **asked)
+    result = few.result("edges", "sanity-cascading")
+    assert (result["mean"], result["verdict"]) == (pytest.approx(1), "open")
+    assert "verdict" not in few.result("edges", "energy")
+    many = run(read_dataset(copies(tmp_path / "many", 24)), **asked)
+    result = many.result("edges", "sanity-cascading")
     assert (result["mean"], result["verdict"]) == (pytest.approx(1), "fails")
-    assert "verdict" not in found.result("edges", "energy")
-    rows = list(csv.DictReader(io.StringIO(found.table())))
+    assert result["p"] < 0.05
+    rows = list(csv.DictReader(io.StringIO(many.table())))
     assert {row["verdict"] for row in rows if row["metric"] == "energy"} == {""}
     assert "fails" in {row["verdict"] for row in rows if row["method"] == "edges"}
+    assert {row["interval"] for row in rows} <= {
+        intervals.BOUNDED, intervals.EXACT, "none, fewer than 2 images"
+    }  # fmt: skip
+
+
+def copies(root: Path, count: int) -> Path:
+    """Red pictures whose boxes differ a little."""
+    entries = []
+    (root / "images").mkdir(parents=True)
+    for number in range(count):
+        box = (2 + number % 5, 3 + number % 4, 16 + number % 7, 20)
+        Image.fromarray(patch("red", box)).save(root / "images" / f"{number}.png")
+        entries.append({"file": f"{number}.png", "label": "red", "boxes": [box]})
+    (root / "annotations.json").write_text(json.dumps(entries))
+    return root / "annotations.json"
+
+
+@pytest.mark.parametrize("only_correct", [True, False])
+@pytest.mark.parametrize("target", ["label", "predicted"])
+def test_what_the_model_decided_is_in_every_evaluation(
+    data: Dataset, tmp_path: Path, only_correct: bool, target: str
+) -> None:
+    found = run(
+        data, methods=["layer-cam"], metrics=["energy"], only_correct=only_correct, target=target,
+        out=tmp_path / "out",
+    )  # fmt: skip
+    assert found.counts["misclassified"] == 1
+    assert found.counts["misclassified and left out"] == (1 if only_correct else 0)
+    made = found.decisions
+    wanted = intervals.proportion(5, 6)
+    assert (made.right, made.count, made.low, made.high) == (5, 6, *wanted)
+    assert {(one.label, one.predicted, one.count, one.right) for one in made.confusion} == {
+        ("red", "red", 2, True), ("green", "green", 2, True), ("blue", "blue", 1, True),
+        ("blue", "green", 1, False),
+    }  # fmt: skip
+    (wrong,) = made.wrong
+    assert (wrong.record, wrong.labels, wrong.label) == ("5.png", ("blue",), "blue")
+    assert (wrong.predicted_name, wrong.true_name) == ("green", "blue")
+    assert wrong.used == (not only_correct)
+    with torch.no_grad():
+        scores = Colours().eval()(LIGHT(np.asarray(Image.open(data.records[5].image)))[None])
+    probabilities = scores.softmax(1)[0].tolist()
+    assert wrong.probability == pytest.approx(probabilities[1], abs=1e-5)
+    assert wrong.true_probability == pytest.approx(probabilities[2], abs=1e-5)
+    assert set(wrong.pictures) == {"predicted", "true"}
+    assert wrong.pictures["predicted"] != wrong.pictures["true"]
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())["decisions"]
+    assert content["wrong"][0]["pictures"] == dict(wrong.pictures)
+    assert content["accuracy"] == pytest.approx(5 / 6)
+    assert wrong.pictures["true"] in (tmp_path / "out" / "evaluation.html").read_text()
+
+
+def test_the_class_a_map_is_for_stands_beside_it(data: Dataset, tmp_path: Path) -> None:
+    found = run(
+        data, metrics=["energy"], only_correct=False, target="predicted", out=tmp_path / "out",
+        wrong=0,
+    )  # fmt: skip
+    shown = {one["record"]: (one["label"], one["explained"]) for one in found.images}
+    assert shown["5.png"] == ("blue", "green")
+    assert shown["0.png"] == ("red", "red")
+    assert not found.decisions.wrong[0].pictures
+
+
+def test_decisions_of_labels_with_several_classes() -> None:
+    status = {
+        "a": decided(1, True, cat=(1, 0.6)),
+        "b": decided(3, False, cat=(2, 0.2)),
+        "c": decided(3, True, cat=(2, 0.2), dog=(3, 0.7)),
+        "d": decided(9, False, cat=(2, 0.3), dog=(3, 0.4)),
+        "e": decided(9, False),  # no label that has a class
+    }
+    made = decisions_of(status, {"cat": (1, 2), "dog": (3,)}, None)
+    assert (made.right, made.count) == (2, 4)
+    assert {(one.label, one.predicted, one.count) for one in made.confusion} == {
+        ("cat", "cat", 1), ("cat", "dog", 1), ("dog", "dog", 1), ("dog", "class 9", 1),
+    }  # fmt: skip
+    assert [(one.record, one.true_name) for one in made.wrong] == [
+        ("b", "class 2"),
+        ("d", "class 3"),
+    ]
+    nothing = decisions_of({}, {}, None)
+    assert nothing.count == 0
+    assert np.isnan([nothing.accuracy, nothing.low, nothing.high]).all()
+
+
+def decided(predicted: int, right: bool, **truth: tuple[int, float]) -> dict[str, Any]:
+    return {
+        "status": "used", "right": right, "predicted": predicted, "probability": 0.5,
+        "truth": {label: {"class": c, "probability": p} for label, (c, p) in truth.items()},
+    }  # fmt: skip
+
+
+def changed_boxes(data: Dataset) -> Dataset:
+    box = dataclasses.replace(data.records[1].boxes[0], x0=20.0, y0=20.0, x1=31.0, y1=31.0)
+    return with_record(data, 1, boxes=(box,))
+
+
+def changed_label(data: Dataset) -> Dataset:
+    box = dataclasses.replace(data.records[5].boxes[0], label="green")
+    return with_record(data, 5, labels=("green",), boxes=(box,), masks=None)
+
+
+def changed_mask(data: Dataset) -> Dataset:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[:4] = 1
+    Image.fromarray(mask).save(data.records[1].image.parent.parent / "masks" / "1.png")
+    return data
+
+
+def changed_picture(data: Dataset) -> Dataset:
+    Image.fromarray(patch("green", (18, 18, 30, 30))).save(data.records[1].image)
+    return data
+
+
+def with_record(data: Dataset, place: int, **parts: Any) -> Dataset:
+    records = list(data.records)
+    records[place] = dataclasses.replace(records[place], **parts)
+    return dataclasses.replace(data, records=tuple(records))
+
+
+@pytest.mark.parametrize("change", [changed_boxes, changed_label, changed_mask, changed_picture])
+def test_what_was_corrected_is_computed_anew_and_nothing_else(
+    data: Dataset, tmp_path: Path, change: Any
+) -> None:
+    asked: dict[str, Any] = {"metrics": ["energy", "mask-iou", "drop"], "out": tmp_path / "out"}
+    counted = Counted()
+    before = run(data, model=counted, **asked, pictures=0, wrong=0)
+    assert before.counts["computed anew"] == 0
+    corrected = change(data)
+    fresh = run(corrected, metrics=asked["metrics"])
+    counted.pictures = 0
+    found = run(corrected, model=counted, **asked, pictures=0, wrong=0)
+    assert len(found.changed) == found.counts["computed anew"] == 1
+    assert found.results == fresh.results != before.results
+    assert found.decisions == fresh.decisions
+    # A black picture to count the classes; the one picture, its map, and its drops' two runs each
+    # for the map and the random one.
+    assert counted.pictures <= 1 + 1 + 1 + 4
+    counted.pictures = 0
+    again = run(corrected, model=counted, **asked, pictures=0, wrong=0)
+    assert again.results == found.results
+    assert again.changed == []
+    assert counted.pictures == 1
+
+
+def test_two_data_sets_of_one_name_are_not_mixed(data: Dataset, tmp_path: Path) -> None:
+    other = written(tmp_path / "other" / "data")
+    for number, record in enumerate(read_dataset(other).records):
+        picture = np.asarray(Image.open(record.image))[:, ::-1]
+        if number:
+            Image.fromarray(np.ascontiguousarray(picture)).save(record.image)
+    run(data, metrics=["energy"], out=tmp_path / "out")
+    mirrored = read_dataset(other)
+    found = run(mirrored, metrics=["energy"], out=tmp_path / "out")
+    assert found.counts["computed anew"] == 5
+    assert found.results == run(mirrored, metrics=["energy"]).results
 
 
 def test_options_are_checked_and_written_beside_the_figures(data: Dataset) -> None:
@@ -617,7 +799,8 @@ def test_the_papers_sanity_result(shared_data: Path) -> None:
     model = pytest.importorskip("timm") and seewhy.load_model("demo")
     found = evaluate(
         model, read_dataset(shared_data / "ilsvrc_val"), methods=["grad-cam", "guided-backprop"],
-        limit=6, metrics=["sanity-cascading"],
+        limit=24, metrics=["sanity-cascading"],
+        metric_options={"sanity-cascading": {"stages": 2}},
     )  # fmt: skip
     assert found.result("grad-cam", "sanity-cascading")["verdict"] == "passes"
     assert found.result("guided-backprop", "sanity-cascading")["verdict"] == "fails"

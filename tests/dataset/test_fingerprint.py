@@ -1,9 +1,8 @@
-"""A record's fingerprint: what changes it, and what does not."""
+"""A record's fingerprint changes with what it says, and with nothing else."""
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import replace
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,73 +10,85 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.drawn import index_png, picture, write_json
-from seewhy.dataset import Box, Record, fingerprint, read_dataset
-from seewhy.dataset.frames import Turned
-from seewhy.dataset.segmentation import Segmentations
-from seewhy.errors import DataError
-
-OUTLINE = [[1, 1, 4, 1, 4, 3]]
+from seewhy.dataset import Box, IndexMasks, Record
+from seewhy.dataset.coco import Segmentations
+from seewhy.dataset.fingerprint import fingerprint
 
 
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
-    picture(tmp_path / "set" / "a.png")
-    index_png(tmp_path / "set" / "masks" / "a.png", [[1] * 12] * 8)
-    entry = {"file": "a.png", "label": "cat", "boxes": [[0, 0, 4, 4]], "mask": "a.png",
-             "mask_values": {"cat": 1}}  # fmt: skip
-    return read_dataset(write_json(tmp_path / "set" / "annotations.json", [entry])).records[0]
+    for name in ("picture.png", "mask.png"):
+        Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / name)
+    return Record(
+        "a", tmp_path / "picture.png", ("cat", "dog"), (Box(0, 0, 2, 3, "cat"),),
+        IndexMasks(tmp_path / "mask.png", {"cat": (1,), "dog": (2,)}),
+    )  # fmt: skip
 
 
-def test_the_same_content_elsewhere_has_the_same_fingerprint(
+def test_it_is_the_same_each_time_and_wherever_the_files_lie(
     record: Record, tmp_path: Path
 ) -> None:
-    assert fingerprint(record) == fingerprint(record)
-    assert len(fingerprint(record)) == 32
-    shutil.copytree(tmp_path / "set", tmp_path / "moved")
-    moved = read_dataset(tmp_path / "moved").records[0]
-    assert moved.image != record.image
-    assert fingerprint(moved) == fingerprint(record)
-    assert fingerprint(replace(record, id="other")) == fingerprint(record)
+    first = fingerprint(record)
+    assert first == fingerprint(record)
+    assert len(first) == 32
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    image = record.image.rename(moved / "other.png")
+    assert fingerprint(dataclasses.replace(record, image=image)) == first
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"labels": ("dog",)},
-        {"labels": ("cat", "dog")},
-        {"boxes": ()},
-        {"boxes": (Box(0, 0, 4, 5, "cat"),)},
-        {"boxes": (Box(0, 0, 4, 4, "dog"),)},
-        {"boxes": (Box(0, 0, 4, 4, "cat", difficult=True),)},
-        {"masks": None},
-        {"masks": Segmentations((8, 12), {"cat": (OUTLINE,)})},
-    ],
-)
-def test_a_corrected_annotation_changes_it(record: Record, change: dict[str, Any]) -> None:
-    assert fingerprint(replace(record, **change)) != fingerprint(record)
+def changed(record: Record, **parts: Any) -> bool:
+    return fingerprint(dataclasses.replace(record, **parts)) != fingerprint(record)
 
 
-def test_corrected_files_change_it(record: Record, tmp_path: Path) -> None:
-    before = fingerprint(record)
-    index_png(tmp_path / "set" / "masks" / "a.png", [[1] * 12] * 7 + [[2] * 12])
-    with_mask = fingerprint(record)
-    assert with_mask != before
-    Image.fromarray(np.full((8, 12, 3), 9, np.uint8)).save(record.image)
-    assert fingerprint(record) not in (before, with_mask)
-    record.image.unlink()
-    with pytest.raises(DataError, match=r"a\.png' cannot be read"):
-        fingerprint(record)
+def test_every_part_of_the_annotation_counts(record: Record) -> None:
+    (box,), masks = record.boxes, record.masks
+    assert isinstance(masks, IndexMasks)
+    assert changed(record, labels=("cat",))
+    assert changed(record, labels=("dog", "cat"))
+    assert changed(record, boxes=())
+    assert changed(record, boxes=(box, box))
+    for part in (
+        {"x0": 1}, {"y0": 1}, {"x1": 2.5}, {"y1": 2}, {"label": "dog"}, {"difficult": True}
+    ):  # fmt: skip
+        assert changed(record, boxes=(dataclasses.replace(box, **part),)), part
+    assert changed(record, masks=None)
+    assert changed(record, masks=dataclasses.replace(masks, values={"cat": (2,), "dog": (1,)}))
+    assert changed(record, masks=dataclasses.replace(masks, void=()))
 
 
-def test_outlines_their_label_and_their_frame_count(record: Record) -> None:
-    masks = [
-        Segmentations((8, 12), {"cat": (OUTLINE,)}),
-        Segmentations((8, 12), {"dog": (OUTLINE,)}),
-        Segmentations((8, 12), {"cat": (OUTLINE, OUTLINE)}),
-        Segmentations((8, 12), {"cat": ({"size": [8, 12], "counts": b"X1"},)}),
-        Segmentations((8, 12), {"cat": ({"size": [8, 12], "counts": [90, 6]},)}),
-    ]
-    several = [*masks, Turned(masks[0], 3), Turned(masks[0], 2)]
-    found = {fingerprint(replace(record, masks=one)) for one in several}
-    assert len(found) == len(several)
+def test_the_files_contents_count(record: Record) -> None:
+    assert isinstance(record.masks, IndexMasks)
+    seen = {fingerprint(record)}
+    for path in (record.image, record.masks.path):
+        Image.fromarray(np.ones((4, 5), np.uint8)).save(path)
+        seen.add(fingerprint(record))
+        path.write_bytes(b"")
+        seen.add(fingerprint(record))
+        path.unlink()
+        seen.add(fingerprint(record))
+    assert len(seen) == 7
+
+
+def test_masks_of_any_kind_count(record: Record) -> None:
+    class Drawn:
+        """No data class: known by what it says alone."""
+
+        def __init__(self, value: bool) -> None:
+            self.value = value
+
+        def of(self, label: str) -> np.ndarray | None:
+            return np.full((4, 5), self.value) if label == "cat" else None
+
+        def ignored(self) -> None:
+            return None
+
+    polygons = Segmentations((4, 5), {"cat": (((0, 0, 4, 0, 4, 4),),)})
+    others = Segmentations((4, 5), {"cat": (((0, 0, 4, 0, 4, 3),),)})
+    made = {
+        fingerprint(dataclasses.replace(record, masks=masks))
+        for masks in (Drawn(True), Drawn(False), polygons, others)
+    }
+    assert len(made) == 4
+    again = dataclasses.replace(record, masks=Drawn(True))
+    assert fingerprint(again) == fingerprint(dataclasses.replace(record, masks=Drawn(True)))

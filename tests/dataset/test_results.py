@@ -247,3 +247,13 @@ def test_files_that_contradict_each_other_are_not_merged(tmp_path: Path) -> None
         merge_results([one, other])
     with pytest.raises(DataError, match="no results were named"):
         merge_results([])
+
+
+def test_a_row_that_is_replaced_counts_from_then_on(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    fill(path, 3)
+    with open_results(path, PROTOCOL) as store:
+        changed = row(1, deletion=0.125)
+        store.replace([changed, row(7)])
+        assert store[changed.key] == changed
+    assert read_results(path).rows == (row(0), changed, row(2), row(7))

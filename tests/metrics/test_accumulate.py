@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seewhy.errors import MetricError
+from seewhy.metrics import intervals
 from seewhy.metrics.accumulate import PerImage
 
 numbers = st.dictionaries(
@@ -87,11 +88,15 @@ def test_curves():
 
 
 def test_the_interval_by_hand():
-    """Two images, 0 and 1: a draw has the mean 0, 1/2, 1/2 or 1, each with a quarter."""
-    found = of(a=0.0, b=1.0).estimate(draws=4000)
-    assert (found.value, found.low, found.high) == (0.5, 0, 1)
-    half = of(a=0.0, b=1.0).estimate(draws=4000, level=0.4)  # from 30 % to 70 %: in the middle
-    assert (half.low, half.high) == (0.5, 0.5)
+    """Hits: Clopper and Pearson's, whose ends for two of two are the roots of 0.025 and 1."""
+    both = of(a=1.0, b=1.0).estimate()
+    assert (both.value, both.low, both.high) == (1, pytest.approx(0.025**0.5), 1)
+    half = of(a=0.0, b=1.0).estimate()
+    assert (half.low, half.high) == pytest.approx((1 - 0.975**0.5, 0.975**0.5))
+    # Numbers with bounds: 12.706 standard errors of two values are beyond both.
+    two = of(a=0.2, b=0.6).estimate(bounds=(0, 1))
+    assert (two.value, two.low, two.high) == (pytest.approx(0.4), 0, 1)
+    assert math.isnan(of(a=0.2, b=0.6).estimate().low)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
@@ -99,11 +104,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     covered = 0
     for trial in range(200):
         values = random.normal(3, 2, 60)
-        found = PerImage(dict(zip(map(str, range(60)), values, strict=True))).estimate(
-            draws=300, seed=trial
-        )
+        found = PerImage(dict(zip(map(str, range(60)), values, strict=True))).estimate(seed=trial)
         covered += found.low <= 3 <= found.high
-    assert covered / 200 == pytest.approx(0.94, abs=0.04)
+    assert covered / 200 == pytest.approx(0.955, abs=0.035)
 
 
 def test_the_same_seed_gives_the_same_interval_in_any_order():
@@ -134,10 +137,12 @@ def test_the_mean_of_classes_is_not_the_mean_of_images():
     assert hits.estimate().value == 0.75
     found = hits.estimate(classes=classes)
     assert found.value == 0.5  # a class without a defined value is none
-    assert (found.low, found.high) == (
-        0.5,
-        1,
-    )  # (3/4)^4 of the draws have no dog, (1/4)^4 only dogs
+    assert 0 <= found.low < 0.1  # one dog says next to nothing of dogs
+    assert 0.9 < found.high <= 1
+    four = {f"{name}{i}": 1.0 for name in "cd" for i in range(4)}
+    found = PerImage(four).estimate(classes={id_: id_[0] for id_ in four})
+    unseen = 1 - 0.025**0.25
+    assert found.low == pytest.approx(1 - (2 * unseen**2) ** 0.5 / 2)
     with pytest.raises(MetricError, match="'d' has no class"):
         hits.estimate(classes={"a": "cat", "b": "cat", "c": "cat"})
 
@@ -203,33 +208,32 @@ def pairs(seed: int, count: int = 12) -> PerImage:
     return PerImage({f"{i:02}": random.random(2) for i in range(count)})
 
 
-def test_what_a_sum_gives_is_drawn_as_a_loop_would():
+def test_what_a_sum_gives_has_the_jackknife_of_a_loop(monkeypatch):
+    monkeypatch.setattr(intervals, "_unseen", lambda *of: 0.0)  # Student's t alone
     one, other = pairs(0), pairs(1)
     groups = {id_: "ab"[int(id_) % 2] for id_ in one.ids}
     images = {id_: f"{int(id_) // 2}" for id_ in one.ids}
-    random = np.random.default_rng(5)
-    plain, gaps, by_class = [], [], []
-    for _ in range(30):
-        drawn = [str(place) for place in random.integers(6, size=6)]
-        ids = [id_ for image in drawn for id_ in one.ids if images[id_] == image]
 
-        def of_some(values: PerImage, some: list[str]) -> float:
-            total = sum(values[id_] for id_ in some)
-            return total[0] / total[1]
+    def of_some(values: PerImage, ids: list[str]) -> float:
+        total = sum(values[id_] for id_ in ids)
+        return total[0] / total[1]
 
-        plain.append(of_some(one, ids))
-        gaps.append(of_some(one, ids) - of_some(other, ids))
-        sides = [[id_ for id_ in ids if groups[id_] == side] for side in "ab"]
-        by_class.append(np.mean([of_some(one, side) for side in sides if side]))
-    how = {"of_sum": ratio, "images": images, "draws": 30, "seed": 5}
-    for found, wanted in (
-        (one.estimate(**how), plain),
-        (one.minus(other, **how), gaps),
+    def by_class(ids: list[str]) -> float:
+        return np.mean([of_some(one, [i for i in ids if groups[i] == side]) for side in "ab"])
+
+    how = {"of_sum": ratio, "images": images, "bounds": (-100, 100)}
+    for found, value in (
+        (one.estimate(**how), lambda ids: of_some(one, ids)),
+        (one.minus(other, **how), lambda ids: of_some(one, ids) - of_some(other, ids)),
         (one.estimate(classes=groups, **how), by_class),
     ):
-        assert (found.low, found.high) == pytest.approx(tuple(np.quantile(wanted, [0.025, 0.975])))
-    whole = one.array().sum(0)
-    assert one.estimate(**how).value == pytest.approx(whole[0] / whole[1])
+        left = np.array(
+            [value([i for i in one.ids if images[i] != str(image)]) for image in range(6)]
+        )
+        far = 2.570582 * np.sqrt(5 / 6 * ((left - left.mean()) ** 2).sum())
+        assert found.value == pytest.approx(value(list(one.ids)))
+        assert found.low == pytest.approx(found.value - far)
+        assert found.high == pytest.approx(found.value + far)
 
 
 def test_sums_merge_across_workers():

@@ -71,6 +71,29 @@ def picture(seed: int, size: tuple[int, int] = (160, 120)) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
+def decisions() -> dict[str, Any]:
+    """187 of 190 images are right."""
+    pairs = [("tabby", "tabby", 187), ("tabby", "lynx", 2), ("golden retriever", "beagle", 1)]
+    wrong = [
+        {"record": f"val/wrong_{place:05d}.jpg", "labels": [label], "label": label,
+         "true": 281 + place, "true_name": label, "true_probability": 0.1 * place,
+         "predicted": 7, "predicted_name": predicted, "probability": 0.9 - 0.1 * place,
+         "used": False, "pictures": {} if place == 2 else
+         {"predicted": picture(30 + place), "true": picture(40 + place)}}
+        for place, (label, predicted) in enumerate(
+            [("tabby", "lynx"), ("golden retriever", "beagle"), ("tabby", "lynx")]
+        )
+    ]  # fmt: skip
+    return {
+        "accuracy": 187 / 190, "count": 190, "right": 187, "low": 0.9546, "high": 0.9967,
+        "confusion": [
+            {"label": label, "predicted": predicted, "count": count, "right": label == predicted}
+            for label, predicted, count in pairs
+        ],
+        "wrong": wrong, "method": "grad-cam",
+    }  # fmt: skip
+
+
 def sample() -> dict[str, Any]:
     """A new copy of the values, to be changed as a test needs."""
     results, differences = [], []
@@ -82,15 +105,18 @@ def sample() -> dict[str, Any]:
                 undefined = 2 if (metric, method) == ("road", "grad-cam") else 0
                 results.append(
                     {"method": method, "metric": metric, "subset": subset, "n": n - undefined,
-                     "undefined": undefined, "mean": mean, "low": mean - wide, "high": mean + wide}
+                     "undefined": undefined, "mean": mean, "low": mean - wide, "high": mean + wide,
+                     "interval": "Clopper-Pearson" if metric == "pointing-game" else "Student's t"}
                 )  # fmt: skip
                 if method == "grad-cam":
                     continue
                 gap = mean - means["grad-cam"][SUBSETS.index(subset)]
                 half = 0.6 * abs(gap) if metric == "deletion" and subset == "all" else wide
+                clear = abs(gap) > half
                 differences.append(
                     {"method": method, "to": "grad-cam", "metric": metric, "subset": subset,
-                     "n": n, "mean": gap, "low": gap - half, "high": gap + half}
+                     "n": n, "mean": gap, "low": gap - half, "high": gap + half,
+                     "interval": "Student's t", "p": 0.001 if clear else 0.3}
                 )  # fmt: skip
     steps = [step / 28 for step in range(29)]
     curves = []
@@ -132,9 +158,10 @@ def sample() -> dict[str, Any]:
             "map": "raw map resized bilinearly to the model's input",
             "versions": {"seewhy": "0.4.0", "torch": "2.6.0"},
             "seed": 0,
-            "bootstrap": {"samples": 1000, "level": 0.95},
+            "intervals": {"level": 0.95, "over": "pictures"},
         },
         "counts": {"records": 250, "used": 187, "misclassified": 61, "unreadable": 2},
+        "decisions": decisions(),
         "problems": [
             {"record": "val/broken.jpg", "reason": "the file ends early"},
             {"record": "val/<b>&\"'.jpg", "reason": "no class is called '<script>x()</script>'"},

@@ -193,7 +193,12 @@ def test_the_best_is_marked_where_the_paired_difference_is_clear_of_zero() -> No
     gap["high"] = 0.0001
     assert marked(values) == []
     gap["high"] = -0.0001
-    gap["low"] = None
+    assert marked(values) == [("layer-cam", 0)]
+    gap["p"] = 0.051  # once it is corrected for the number of differences
+    assert marked(values) == []
+    gap["p"] = None
+    assert marked(values) == []
+    gap["p"], gap["low"] = 0.001, None
     assert marked(values) == []
     # Clear of 0 on the wrong side: the mean of other images than the pairs.
     gap["low"], gap["high"] = 0.01, 0.02
@@ -210,7 +215,7 @@ def test_no_mark_where_a_pair_was_not_compared() -> None:
     assert marked(values) == []
     values["differences"].append(
         {"method": "cam", "to": "layer-cam", "metric": "deletion", "subset": "all", "n": 187,
-         "mean": 0.14, "low": 0.1, "high": 0.2}
+         "mean": 0.14, "low": 0.1, "high": 0.2, "p": 0.001}
     )  # fmt: skip
     assert marked(values) == [("layer-cam", 0)]
 
@@ -243,7 +248,7 @@ def test_a_verdict_stands_in_its_cell_and_is_explained() -> None:
             result["verdict"] = "fails"
     place = there(read(evaluation_page(values)), "results")
     assert "fails" in rows(place.all("table")[0])["grad-cam"][0].text
-    assert "lies below 0.500, and fails if it lies above" in " ".join(
+    assert "passes if its mean is below 0.500, fails if it is above" in " ".join(
         note.text for note in place.all("p", "note")
     )
 
@@ -280,7 +285,7 @@ def test_differences_are_written_and_drawn() -> None:
         if drawn.all("text", "beyond"):
             assert gap["method"] in ("random map", "centre point")
             continue
-        clear = gap["low"] > 0 or gap["high"] < 0
+        clear = gap["p"] < 0.05
         assert len(drawn.all("circle", "dot")) == clear
         assert len(drawn.all("circle", "ring")) == (not clear)
         # Where they lie: on one axis with the zero line.
@@ -399,6 +404,61 @@ def test_best_and_worst_images_have_value_label_and_record() -> None:
     assert sorted(shown) == left
 
 
+def test_a_picture_says_which_class_its_map_is_for() -> None:
+    values = sample()
+    values["images"] = [
+        dict(values["images"][0], explained="lynx"), dict(values["images"][0], explained="tabby"),
+    ]  # fmt: skip
+    other, own = there(read(evaluation_page(values)), "images").all("figure")
+    lines = [line.text for line in other.all("span")]
+    assert lines == ["map for lynx", "labelled tabby", "val/best_00000.jpg"]
+    assert "map for" not in own.text
+
+
+def test_accuracy_confusion_and_wrong_pictures() -> None:
+    place = there(read(evaluation_page(sample())), "decisions")
+    assert place.all("p")[0].text == (
+        "The first class of 187 of 190 images is right: an accuracy of 0.984 [0.955, 0.997] "
+        "(95 % interval, Clopper-Pearson)."
+    )
+    confusion, listed = place.all("table")
+    told = [
+        [cell.text for cell in (*row.all("th"), *row.all("td"))] for row in confusion.all("tr")[1:]
+    ]
+    assert told == [["tabby", "lynx", "2"], ["golden retriever", "beagle", "1"]]
+    figures = place.all("figure")
+    assert [figure.all("span")[0].text for figure in figures[:2]] == [
+        "predicted: lynx", "true: tabby",
+    ]  # fmt: skip
+    assert [figure.all("b")[0].text for figure in figures[:2]] == ["0.900", "0.000"]
+    wrong = sample()["decisions"]["wrong"]
+    sources = [figure.all("img")[0].attributes["src"] for figure in figures]
+    assert sources == [one["pictures"][kind] for one in wrong[:2] for kind in ("predicted", "true")]
+    assert [row.all("th")[0].text for row in listed.all("tr")[1:]] == [
+        one["record"] for one in wrong
+    ]
+
+
+def test_all_right_leaves_no_empty_list() -> None:
+    values = sample()
+    values["decisions"] |= {"right": 190, "accuracy": 1.0, "confusion": [], "wrong": []}
+    root = read(evaluation_page(values))
+    assert len(there(root, "decisions").all("p")) == 1
+    no_empty_boxes(root)
+
+
+def test_why_a_mean_has_no_interval_is_said() -> None:
+    values = sample()
+    assert "No interval" not in evaluation_page(values)
+    for result in values["results"]:
+        if result["metric"] == "infidelity":
+            result |= {"low": None, "high": None, "interval": "none, fewer than 20 images"}
+    root = read(evaluation_page(values))
+    notes = [note.text for note in there(root, "results").all("p", "note")]
+    assert "No interval: fewer than 20 images (Infidelity)." in notes
+    assert "Interval: Clopper-Pearson." in card(there(root, "protocol"), "Pointing game").text
+
+
 def test_problems_counts_and_protocol_are_there_in_full() -> None:
     values = sample()
     root = read(evaluation_page(values))
@@ -492,7 +552,7 @@ def test_a_picture_that_is_an_address_is_left_out() -> None:
 def everywhere(value: Any, words: str) -> Any:
     """Every free text of the values, and every key that is free, with `words` behind it."""
     if isinstance(value, dict):
-        fixed = ("format", "subset", "better", "picture", "target")
+        fixed = ("format", "subset", "better", "picture", "pictures", "target")
         return {key: one if key in fixed else everywhere(one, words) for key, one in value.items()}
     if isinstance(value, list):
         return [everywhere(one, words) for one in value]
@@ -533,7 +593,7 @@ def test_a_free_subset_and_kind_are_escaped() -> None:
     assert tags(read(evaluation_page(values))) == tags(read(evaluation_page(sample())))
 
 
-PLACES = ("results", "hard", "differences", "curves", "images", "problems", "protocol")
+PLACES = ("results", "hard", "decisions", "differences", "curves", "images", "problems", "protocol")
 
 
 @pytest.mark.parametrize(
@@ -543,11 +603,12 @@ PLACES = ("results", "hard", "differences", "curves", "images", "problems", "pro
         (["differences"], {"differences"}),
         (["curves"], {"curves"}),
         (["images"], {"images"}),
+        (["decisions"], {"decisions"}),
         (["problems", "counts"], {"problems"}),
         (["protocol", "metrics", "methods"], {"protocol"}),
         (
             ["results", "differences", "curves", "images", "problems", "counts", "protocol",
-             "methods", "metrics"],
+             "methods", "metrics", "decisions"],
             set(PLACES),
         ),
     ],
@@ -599,7 +660,8 @@ def test_what_is_not_defined_is_a_dash(undefined: float | None) -> None:
     assert "187 undefined" in found["grad-cam"][1].text
     assert section(root, "differences") is None
     assert section(root, "curves") is None
-    assert {figure.all("b")[0].text for figure in root.all("figure")} == {"–"}
+    figures = there(root, "images").all("figure")
+    assert {figure.all("b")[0].text for figure in figures} == {"–"}
     no_empty_boxes(root)
 
 

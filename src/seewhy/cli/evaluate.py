@@ -19,7 +19,7 @@ from seewhy.errors import DataError
 from seewhy.metrics import METRICS
 
 if TYPE_CHECKING:
-    from seewhy.evaluation import Evaluation
+    from seewhy.evaluation import Decisions, Evaluation
 
 
 class Explained(str, Enum):
@@ -30,6 +30,7 @@ class Explained(str, Enum):
 
 
 _GAP = 2  # columns between two of a table
+_CONFUSED, _WRONG = 5, 10  # pairs of classes and wrong pictures that the terminal shows
 
 
 def evaluate(
@@ -126,9 +127,19 @@ def evaluate(
             "--pictures",
             min=0,
             metavar="N",
-            help="So many of each method's best and worst are drawn in the page.",
+            help="Draw N of each method's best and N of its worst pictures in the page.",
         ),
     ] = 4,
+    wrong: Annotated[
+        int,
+        typer.Option(
+            "--wrong",
+            min=0,
+            metavar="N",
+            help="Draw N of the wrong pictures in the page, with the maps of the predicted and of "
+            "the true class. All of them are listed.",
+        ),
+    ] = 12,
     by_class: Annotated[
         bool,
         typer.Option(
@@ -145,12 +156,13 @@ def evaluate(
             "--out",
             "-o",
             metavar="FOLDER",
-            help="Where the results go. A run that broke off there goes on.",
+            help="Where the results go. An interrupted run resumes there; pictures whose file or "
+            "annotation has changed since are computed anew.",
         ),
     ] = Path("seewhy-out/evaluation"),
     restart: Annotated[
         bool,
-        typer.Option("--restart", metavar="", help="Throw away what a run left there."),
+        typer.Option("--restart", metavar="", help="Delete the results of an earlier run first."),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="One line of JSON a result, nothing else.")
@@ -198,12 +210,13 @@ def evaluate(
                 loaded, dataset, methods=methods, metrics=names, target=target.value,
                 only_correct=not misclassified, mapping=mapping, layer=layer, output=output,
                 options=of_methods, metric_options=of_metrics, by_class=by_class, limit=limit,
-                pictures=pictures, batch_size=batch_size, seed=seed, out=out, restart=restart,
-                on_error=on_error, advance=advance,
+                pictures=pictures, wrong=wrong, batch_size=batch_size, seed=seed, out=out,
+                restart=restart, on_error=on_error, advance=advance,
             )  # fmt: skip
         except OSError as error:
             raise DataError(f"--out '{out}' cannot be written ({error.strerror})") from None
     if as_json:
+        say_json({"decisions": found.to_json()["decisions"], "counts": found.counts})
         protocols = {one["name"]: one["protocol"] for one in found.metrics}
         for one in [*found.results, *found.differences]:
             say_json({**one, "protocol": protocols[one["metric"]]})
@@ -222,6 +235,8 @@ def _of_metric(setting: str) -> bool:
 
 def show(found: Evaluation, width: int) -> None:
     """The tables: a method a row, a metric a column; as many tables as the width asks for."""
+    from seewhy.metrics.intervals import LEAST, TOO_FEW
+
     names = [one["name"] for one in found.methods]
     first = max(map(len, [*names, "several classes: 0000"]))
     for metrics in _fitting([one["name"] for one in found.metrics], width - first):
@@ -234,7 +249,11 @@ def show(found: Evaluation, width: int) -> None:
     lower = [one["name"] for one in found.metrics if one["better"] == "lower"]
     if lower:
         say(f"lower is better: {', '.join(lower)}")
-    say(f"{_counted(found.counts)}; intervals: 95 % of bootstrap draws of pictures")
+    say(f"{_counted(found.counts)}; intervals: 95 %, over pictures")
+    if TOO_FEW in {one["interval"] for one in found.results}:
+        say(f"no interval: below {LEAST} pictures none holds for this metric")
+    say("")
+    _show_decisions(found.decisions)
 
 
 def _rows(
@@ -262,15 +281,44 @@ def _counted(counts: Mapping[str, int]) -> str:
     words += [
         f"{counts[kind]} {said}"
         for kind, said in (
-            ("misclassified", "misclassified and left out"),
+            ("misclassified and left out", "misclassified and left out"),
             ("no class", "without a class of the model"),
             ("unreadable", "unreadable"),
             ("failed with a method", "failed with a method"),
             ("left out when the data was read", "left out when the data was read"),
+            ("computed anew", "computed anew: the picture or its annotation has changed"),
         )
         if counts[kind]
     ]
     return "; ".join(words)
+
+
+def _show_decisions(decisions: Decisions) -> None:
+    """How often the model is right, what it confuses most, and which pictures are wrong."""
+    if not decisions.count:
+        return
+    say(
+        f"accuracy {decisions.accuracy:.3f} ({decisions.low:.3f}..{decisions.high:.3f}): "
+        f"{decisions.right} of {decisions.count} pictures are right, {len(decisions.wrong)} wrong"
+    )
+    confused = [one for one in decisions.confusion if not one.right]
+    if not confused:
+        return
+    most = [f"{one.label} → {one.predicted} {one.count}" for one in confused[:_CONFUSED]]
+    more = len(confused) - len(most)
+    say(f"confused: {', '.join(most)}{f'; and {more} more pairs' if more else ''}\n")
+    rows = [
+        (one.record, one.label, _sure(one.true_probability), one.predicted_name,
+         _sure(one.probability))
+        for one in decisions.wrong[:_WRONG]
+    ]  # fmt: skip
+    show_table(["wrong picture", "label", "p", "predicted", "p"], rows, right=["p"])
+    if (more := len(decisions.wrong) - _WRONG) > 0:
+        say(f"and {more} more; evaluation.json has them all")
+
+
+def _sure(probability: float | None) -> str:
+    return "" if probability is None else f"{probability:.2f}"
 
 
 def _verdicts(results: Sequence[Mapping[str, Any]], metric: str) -> str:

@@ -15,7 +15,6 @@ from seewhy.dataset.formats import FORMATS
 if TYPE_CHECKING:
     from seewhy.boxes import Box
     from seewhy.dataset.classes import map_classes, read_mapping, read_synsets
-    from seewhy.dataset.fingerprint import fingerprint
     from seewhy.dataset.reading import read_dataset
     from seewhy.dataset.records import Dataset, IndexMasks, Masks, Problem, Record
 
@@ -27,7 +26,6 @@ __all__ = [
     "Masks",
     "Problem",
     "Record",
-    "fingerprint",
     "map_classes",
     "read_dataset",
     "read_mapping",
@@ -42,7 +40,6 @@ _HOME = {
     "Masks": "records",
     "Problem": "records",
     "Record": "records",
-    "fingerprint": "fingerprint",
     "map_classes": "classes",
     "read_dataset": "reading",
     "read_mapping": "classes",

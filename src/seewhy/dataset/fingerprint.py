@@ -1,54 +1,82 @@
-"""What a record says and shows, as one short text that changes when either does."""
+"""What a record is, in a few letters: another picture or annotation has another fingerprint."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from seewhy.dataset.records import IndexMasks, Record
-from seewhy.errors import DataError
+import numpy as np
+
+from seewhy.dataset.records import Record
+
+_AT_ONCE = 2**20  # bytes of a file
 
 
 def fingerprint(record: Record) -> str:
-    """32 hexadecimal digits of a record's annotation and of its picture's content.
+    """Of the picture's bytes, the labels, the boxes and the masks; 32 hexadecimal digits.
 
-    Labels, boxes and masks count, with every byte of the picture and of a mask's file; the record's
-    id and where the files lie do not. Equal fingerprints therefore mean equal results of whatever
-    is computed from the record, and a corrected label, box, mask or picture changes it.
+    Where the files lie and what they are called plays no part, what they hold does. A file that
+    cannot be read counts as such: the fingerprint changes when it can.
 
-    Raises:
-        DataError: a file cannot be read.
+    Args:
+        record: whose picture's file and masks' files are read, not decoded.
     """
-    said = {
-        "labels": record.labels,
-        "boxes": [[*box.as_tuple(), box.label, box.difficult] for box in record.boxes],
-        "masks": _plain(record.masks),
-        "picture": _content(record.image),
-    }
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode("ascii"), digest_size=16).hexdigest()
+    made = hashlib.blake2b(digest_size=16)
+    _add(made, record.image)
+    _add(made, record.labels)
+    _add(made, record.boxes)
+    if record.masks is None or dataclasses.is_dataclass(record.masks):
+        _add(made, record.masks)
+    else:  # of a kind that is not known here: what it says of the pixels
+        _add(made, {label: record.masks.of(label) for label in record.labels})
+        _add(made, record.masks.ignored())
+    return made.hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """Masks as JSON has them: what they are drawn from, and a file's content for its path."""
-    if isinstance(value, IndexMasks):
-        return ["IndexMasks", _content(value.path), _plain(value.values), list(value.void)]
-    if is_dataclass(value) and not isinstance(value, type):
-        own = [_plain(getattr(value, field.name)) for field in fields(value)]
-        return [type(value).__name__, *own]
-    if isinstance(value, Mapping):
-        return [[str(key), _plain(one)] for key, one in value.items()]
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
 
 
-def _content(path: Path) -> str:
+def _add(made: _Hash, value: Any) -> None:
+    """Adds a value, so that no two different ones add the same bytes."""
+    if isinstance(value, Path):
+        _add_file(made, value)
+    elif dataclasses.is_dataclass(value):
+        _note(made, type(value).__name__)
+        for part in dataclasses.fields(value):
+            _note(made, part.name)
+            _add(made, getattr(value, part.name))
+    elif isinstance(value, Mapping):
+        _note(made, f"mapping of {len(value)}")
+        for name in sorted(value, key=repr):
+            _add(made, name)
+            _add(made, value[name])
+    elif isinstance(value, (list, tuple)):
+        _note(made, f"sequence of {len(value)}")
+        for one in value:
+            _add(made, one)
+    elif isinstance(value, np.ndarray):
+        _note(made, f"array {value.shape} {value.dtype.str}")
+        made.update(np.ascontiguousarray(value).tobytes())
+    else:
+        _note(made, f"{type(value).__name__} {value!r}")
+
+
+def _note(made: _Hash, text: str) -> None:
+    data = text.encode("utf-8", "surrogatepass")
+    made.update(len(data).to_bytes(8, "big") + data)
+
+
+def _add_file(made: _Hash, path: Path) -> None:
+    own = hashlib.blake2b(digest_size=16)
     try:
-        return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read ({error.strerror or error})") from error
+        with path.open("rb") as file:
+            while part := file.read(_AT_ONCE):
+                own.update(part)
+    except OSError:
+        _note(made, "a file that cannot be read")
+    else:
+        _note(made, f"file {own.hexdigest()}")

@@ -1,8 +1,9 @@
 """What a long run has found so far, a line a result, so that it can go on after an interruption.
 
 The file is JSON lines. The first is `{"seewhy results": 1, "protocol": {...}}`; each further one is
-`{"record": ..., "method": ..., "target": ..., "values": {...}}`, and these three name it: a row is
-there once. A number that is not defined (NaN) is null; infinity is "inf" or "-inf".
+`{"record": ..., "method": ..., "target": ..., "values": {...}}`. The first three name it: of lines
+with one name the last counts. A number that is not defined (NaN) is null; infinity is "inf" or
+"-inf".
 
 A row is on the disk when `add` returns. Whatever interrupts the run, the file then ends with whole
 lines and perhaps the beginning of one more, which is cut off when the run goes on.
@@ -77,6 +78,9 @@ class ResultStore:
     def __contains__(self, key: object) -> bool:
         return key in self._rows
 
+    def __getitem__(self, key: Key) -> Row:
+        return self._rows[key]
+
     def __len__(self) -> int:
         return len(self._rows)
 
@@ -98,8 +102,19 @@ class ResultStore:
                     f"'{self._path}' has a row of {', '.join(row.key)} already; ask `in` first."
                 )
             fresh[row.key] = row
-        _append(self._file, self._path, "".join(_line(row) for row in fresh.values()))
-        self._rows |= fresh
+        self._write(fresh)
+
+    def replace(self, rows: Iterable[Row]) -> None:
+        """Appends rows as `add` does; they take the place of those of the same names.
+
+        Raises:
+            DataError: the disk does not take them; then none is replaced.
+        """
+        self._write({row.key: row for row in rows})
+
+    def _write(self, rows: Mapping[Key, Row]) -> None:
+        _append(self._file, self._path, "".join(_line(row) for row in rows.values()))
+        self._rows |= rows
 
 
 @contextmanager
@@ -216,7 +231,7 @@ def _parse(content: bytes, path: Path) -> tuple[Results | None, int]:
                 f"'{path}', line {number}, is damaged ({error!r}); take that line out (its result "
                 "will be made again), or start a new file."
             ) from error
-        rows.setdefault(row.key, row)
+        rows[row.key] = row
     return Results(protocol, tuple(rows.values())), end
 
 

@@ -48,6 +48,8 @@ class CollageWork:
             self._session.fail(self._metric, str(error))
             self._session.tick(steps)
             return []
+        for one in chosen:
+            self._session.kept.look_at_collage(one.id, one.records)
         at_once = max(1, self._session.examined.batch_size // side**2)
         for start in range(0, len(chosen), at_once):
             some = chosen[start : start + at_once]
@@ -82,7 +84,7 @@ class CollageWork:
         """Those of which a method's result is not there yet."""
         return [
             cell for cell, label in enumerate(collage.labels)
-            if (collage.id, name, label) not in self._session.store
+            if (collage.id, name, label) not in self._session.kept
         ]  # fmt: skip
 
     def _explain(self, entry: Entry, some: Sequence[tuple[Collage, Tensor]]) -> None:
@@ -106,7 +108,7 @@ class CollageWork:
         began = time.perf_counter()
         values = METRICS[metric].function(maps, np.arange(side**2), side=side)
         spent = {metric: (time.perf_counter() - began) / values.size}
-        self._session.store.add(
+        self._session.kept.add(
             Row(one.id, name, one.labels[cell], {
                 **about, "metrics": {metric: float(own[cell])}, "curves": {},
                 "metric_seconds": spent,

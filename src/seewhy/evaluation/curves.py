@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from seewhy.metrics.accumulate import PerImage
+from seewhy.metrics.intervals import proportion, student
 from seewhy.metrics.localisation import box_accuracy_curve, box_hits, choose_thresholds
 
 
@@ -52,27 +53,24 @@ def accuracies(
     if not len(values):
         return []
     mean = box_accuracy_curve(values, ious=ious).mean(0)
-    spread = 1.96 * np.sqrt(mean * (1 - mean) / len(values))
+    ends = [proportion(one * len(values), len(values)) for one in mean.tolist()]
     return [
         {
             "metric": metric, "method": name, "x": list(map(float, thresholds)),
-            "mean": mean.tolist(), "low": (mean - spread).clip(0).tolist(),
-            "high": (mean + spread).clip(max=1).tolist(),
+            "mean": mean.tolist(), "low": [low for low, _ in ends],
+            "high": [high for _, high in ends],
             "x_title": "threshold, as a share of the map's range", "y_title": "box accuracy",
         }
     ]  # fmt: skip
 
 
-def mean_curve(lines: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The mean of all pictures' curves, and its bootstrap interval at each point."""
+def mean_curve(lines: Mapping[str, Any]) -> dict[str, Any]:
+    """The mean of all pictures' curves, and Student's t interval at each point."""
     x = next(iter(lines.values()))[0]
     y = np.array([line[1] for line in lines.values() if len(line[1]) == len(x)], np.float64)
-    y = y[~np.isnan(y).any(1)]
+    y = y[~np.isnan(y).any(1)] if len(y) else y
     if not len(y):
         nothing = [math.nan] * len(x)
         return {"x": list(x), "mean": nothing, "low": nothing, "high": nothing}
-    random = np.random.default_rng(seed)
-    draws = random.integers(len(y), size=(200, len(y)))
-    means = np.stack([y[draw].mean(0) for draw in draws])
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    low, high = student(y)
     return {"x": list(x), "mean": y.mean(0).tolist(), "low": low.tolist(), "high": high.tolist()}

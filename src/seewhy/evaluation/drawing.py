@@ -12,6 +12,7 @@ from torch import Tensor
 from seewhy.boxes import Box
 from seewhy.dataset import Record
 from seewhy.errors import SeewhyError
+from seewhy.evaluation.decisions import Wrong, class_name
 from seewhy.evaluation.session import Session
 from seewhy.explainer import Prepared
 from seewhy.images import place
@@ -27,22 +28,45 @@ def drawn(
     status: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
     """The best and the worst of each method, explained once more and drawn."""
-    examined = session.examined
     found = []
-    by_name = {entry.name: entry for entry in session.entries}
     for extreme in extremes:
         record, label = records[extreme["record"]], extreme["label"]
-        try:
-            prepared = session.explainer.prepare(str(record.image))
-        except SeewhyError:
-            continue  # it was there when it was measured
-        logits = examined.logits(prepared.tensor[None])
         index = status[record.id]["labels"][label]["class"]
-        target = resolve([index], logits, examined.labels).targets[0][0]
-        entry = by_name[extreme["method"]]
-        maps, _ = examined.explain(entry.method, prepared.tensor[None], [target], entry.options)
-        found.append({**extreme, "picture": draw(prepared, maps[0], record.boxes_of(label))})
+        picture = _explained(session, extreme["method"], record, [index], label)
+        if picture is not None:
+            explained = class_name(index, session.examined.labels)
+            found.append({**extreme, "explained": explained, "picture": picture[0]})
     return found
+
+
+def drawn_wrong(
+    session: Session, wrong: Sequence[Wrong], records: Mapping[str, Record], method: str
+) -> dict[str, dict[str, str]]:
+    """By record: the maps of the class that was predicted, and of the one that is true."""
+    found = {}
+    for one in wrong:
+        indices = [one.predicted, one.true]
+        pictures = _explained(session, method, records[one.record], indices, one.label)
+        if pictures is not None:
+            found[one.record] = dict(zip(("predicted", "true"), pictures, strict=True))
+    return found
+
+
+def _explained(
+    session: Session, method: str, record: Record, indices: Sequence[int], label: str
+) -> list[str] | None:
+    """A picture with the map of each class, and the label's boxes; None if it cannot be read."""
+    examined = session.examined
+    entry = next(one for one in session.entries if one.name == method)
+    try:
+        prepared = session.explainer.prepare(str(record.image))
+    except SeewhyError:
+        return None  # it was there when it was measured
+    images = prepared.tensor[None]
+    logits = examined.logits(images)
+    targets = [resolve([index], logits, examined.labels).targets[0][0] for index in indices]
+    maps, _ = examined.explain_several(entry.method, images, [tuple(targets)], entry.options)
+    return [draw(prepared, one, record.boxes_of(label)) for one in maps[0]]
 
 
 def draw(prepared: Prepared, map_: Tensor, boxes: Sequence[Box]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from seewhy.dataset.results import Row
 from seewhy.errors import SeewhyError
 from seewhy.evaluation.cases import Case, Truth, chosen_classes, subsets_of
 from seewhy.evaluation.entries import Entry
+from seewhy.evaluation.kept import OF_RECORD
 from seewhy.evaluation.measuring import (
     PLACED_BASELINES,
     RANDOM_MAP,
@@ -30,12 +31,10 @@ from seewhy.explainer import Prepared
 from seewhy.metrics import METRICS
 from seewhy.metrics.metric import PLACED
 from seewhy.models.bound import to_model
-from seewhy.targets import probability_of, resolve
+from seewhy.targets import Target, probability_of, resolve
 from seewhy.targets.outputs import ranking
 
 USED, MISCLASSIFIED, NO_CLASS = "used", "misclassified", "no class"
-OF_RECORD = ""
-"""The method of the row that says what became of a record."""
 
 
 class PictureWork:
@@ -46,13 +45,15 @@ class PictureWork:
         masks: whether the masks' files are read.
 
     Attributes:
-        status: what became of each record that was looked at, by its id.
+        status: what became of each record that was looked at, by its id: whether it is `used`,
+            the class `predicted` with its `probability`, whether that is `right`, of each label
+            that has a class the `truth`, and of each that is explained what is known of it.
     """
 
     def __init__(self, session: Session, *, masks: bool) -> None:
         self._session, self._masks = session, masks
         self._metrics = session.protocol.of_pictures
-        self.status = {r.record: r.values for r in session.store.rows if r.method == OF_RECORD}
+        self.status: dict[str, Mapping[str, Any]] = {}
         wanted = {b for name in self._metrics for b in METRICS[name].baselines}
         self._baselines = [b for b in (*PLACED_BASELINES, RANDOM_MAP) if b in wanted]
 
@@ -61,6 +62,9 @@ class PictureWork:
         entries = self._session.entries
         missing = []
         for record in records:
+            self._session.kept.look_at(record)
+            if (known := self._session.kept.get((record.id, OF_RECORD, ""))) is not None:
+                self.status[record.id] = known.values
             if self._done(record):
                 self._session.tick(len(entries))
             else:
@@ -82,7 +86,7 @@ class PictureWork:
             return status is not None
         names = [*self._baselines, *(entry.name for entry in self._session.entries)]
         return all(
-            (record.id, name, label) in self._session.store
+            (record.id, name, label) in self._session.kept
             for label in status["labels"]
             for name in names
         )
@@ -112,27 +116,36 @@ class PictureWork:
             if record.id not in self.status:
                 self.status[record.id] = values
                 rows.append(Row(record.id, OF_RECORD, "", values))
-        self._session.store.add(rows)
+        self._session.kept.add(rows)
         return cases
 
     def _of_record(
         self, record: Record, prepared: Prepared, logits: Tensor, ranked: list[int]
     ) -> tuple[list[Case], dict[str, Any]]:
-        protocol, names = self._session.protocol, self._session.examined.labels
+        protocol = self._session.protocol
         size = (prepared.picture.shape[0], prepared.picture.shape[1])
+        true = chosen_classes(record.labels, protocol.classes, ranked, "label")
         own = chosen_classes(record.labels, protocol.classes, ranked, protocol.target)
         right = any(ranked[0] in protocol.classes.get(label, ()) for label in record.labels)
         status = USED if own else NO_CLASS
         if own and protocol.only_correct and not right:
             status = MISCLASSIFIED
-        values: dict[str, Any] = {"status": status, "predicted": ranked[0], "right": right}
+        values: dict[str, Any] = {
+            "status": status,
+            "right": right,
+            "predicted": ranked[0],
+            "probability": self._of_class(ranked[0], logits)[1],
+            "truth": {
+                label: {"class": index, "probability": self._of_class(index, logits)[1]}
+                for label, index in true.items()
+            },
+        }
         if status != USED:
             return [], values
         cases, labels = [], {}
         for label, index in own.items():
-            target = resolve([index], logits, names).targets[0][0]
+            target, probability = self._of_class(index, logits)
             truth = Truth.of(record, label, size, masks=self._masks)
-            probability = probability_of(target, logits[0])
             cases.append(Case(record, label, prepared, target, probability, truth))
             labels[label] = {
                 "class": index,
@@ -141,9 +154,14 @@ class PictureWork:
             }
         return cases, {**values, "labels": labels}
 
+    def _of_class(self, index: int, logits: Tensor) -> tuple[Target, float | None]:
+        """The target, and its probability where it has one; logits (1, classes)."""
+        target = resolve([index], logits, self._session.examined.labels).targets[0][0]
+        return target, probability_of(target, logits[0])
+
     def _open(self, name: str, cases: Sequence[Case]) -> list[Case]:
-        store = self._session.store
-        return [one for one in cases if (one.record.id, name, one.label) not in store]
+        kept = self._session.kept
+        return [one for one in cases if (one.record.id, name, one.label) not in kept]
 
     def _measure_baseline(self, name: str, cases: Sequence[Case]) -> None:
         cases = self._open(name, cases)
@@ -194,7 +212,7 @@ class PictureWork:
         self._keep(entry.name, cases, measured, {"layer": layer, "seconds": seconds})
 
     def _keep(self, name: str, cases: Sequence[Case], measured: Any, more: dict[str, Any]) -> None:
-        self._session.store.add(
+        self._session.kept.add(
             Row(
                 case.record.id,
                 name,

@@ -18,6 +18,7 @@ from seewhy.metrics import METRICS, find_metric
 from seewhy.version import __version__
 
 TARGETS = ("label", "predicted")
+ROWS_FORMAT = 2  # with fingerprints, and what the model said of each picture
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,22 @@ class Protocol:
     seed: int
 
     def to_json(self) -> dict[str, Any]:
-        """As the file of rows keeps it."""
+        """All of it."""
         return dataclasses.asdict(self)
+
+    @property
+    def of_rows(self) -> dict[str, Any]:
+        """What all rows of a file have in common.
+
+        Which pictures there are, and which classes their labels have, each row says itself, by its
+        fingerprint: data that was corrected goes on in the same file.
+        """
+        common = {name: value for name, value in self.to_json().items() if name != "classes"}
+        return {
+            **common,
+            "data": {name: self.data[name] for name in ("name", "kind")},
+            "rows": ROWS_FORMAT,
+        }
 
     @property
     def of_pictures(self) -> dict[str, Mapping[str, Any]]:

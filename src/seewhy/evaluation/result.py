@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seewhy.endings import PICTURES, ending_of
+from seewhy.evaluation.decisions import Decisions
 from seewhy.files import written_aside
 from seewhy.metrics import METRICS
 from seewhy.metrics.accumulate import PerImage
@@ -32,20 +33,29 @@ class Evaluation:
     Attributes:
         protocol: everything that moves the numbers.
         counts: records, how many were used, and what became of the others.
+        decisions: how often the model is right, what it confuses, and the pictures it gets wrong.
+        changed: records whose picture or annotation is another one than in an earlier run into the
+            same folder; they were computed anew.
         problems: `record` and `reason`, of those that could not be used.
         methods: `name`, `layer`, `options`, `seconds` an image, and whether it is a `baseline`.
         metrics: `name`, `title`, `better`, `says`, `source`, and its `protocol`; of tests the
             value that a method `passes_below`.
-        results: of `method`, `metric` and `subset`: `n`, `undefined`, `mean`, `low`, `high`; of
-            tests also the `verdict`: `passes`, `fails`, or `open` where the interval leaves it so.
-        differences: of `method` `to` the first one, and to the best, paired over the images.
+        results: of `method`, `metric` and `subset`: `n`, `undefined`, `mean`, `low`, `high`, and
+            which `interval` these are, see `seewhy.metrics.intervals`; of tests also the `p`,
+            corrected for the number of tests, and the `verdict`: `passes`, `fails`, or `open`
+            where too few pictures, or too equal ones, leave it so.
+        differences: of `method` `to` the first one, and to the best, paired over the images; `p`
+            is corrected for the number of all differences: below 0.05 it is clear of 0.
         curves: of `metric` and `method`: `x`, `mean`, `low`, `high`, and the axes' titles.
-        images: the best and the worst of each method, with a `picture`; empty before it is written.
+        images: the best and the worst of each method, with a `picture` of the map for the class
+            that is `explained`; empty before it is written.
         values: of each method and metric its values by picture.
     """
 
     protocol: dict[str, Any]
     counts: dict[str, int]
+    decisions: Decisions
+    changed: list[str]
     problems: list[dict[str, str]]
     methods: list[dict[str, Any]]
     metrics: list[dict[str, Any]]
@@ -106,14 +116,15 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """All but `values`, as evaluation.json has it: what is not defined is null."""
         fields = [f.name for f in dataclasses.fields(self) if f.name != "values"]
-        plain: dict[str, Any] = _plain({name: getattr(self, name) for name in fields})
+        found = {name: getattr(self, name) for name in fields}
+        plain: dict[str, Any] = _plain({**found, "decisions": self.decisions.to_json()})
         return {"format": FORMAT, **plain}
 
     def table(self) -> str:
         """The results as CSV, a row each."""
         text = io.StringIO()
         protocols = {one["name"]: one["protocol"] for one in self.metrics}
-        numbers = ["n", "undefined", "mean", "low", "high"]
+        numbers = ["n", "undefined", "mean", "low", "high", "interval", "p"]
         names = ["method", "metric", "subset", *numbers, "verdict", "protocol"]
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
@@ -122,9 +133,9 @@ class Evaluation:
             writer.writerow(_plain(one) | {"protocol": said})
         return text.getvalue()
 
-    def with_images(self, images: list[dict[str, Any]]) -> Evaluation:
+    def with_images(self, images: list[dict[str, Any]], decisions: Decisions) -> Evaluation:
         """The same with pictures."""
-        return dataclasses.replace(self, images=images)
+        return dataclasses.replace(self, images=images, decisions=decisions)
 
     def extremes(self, count: int) -> list[dict[str, Any]]:
         """Which pictures are each method's best and worst by the first metric, `count` of each."""

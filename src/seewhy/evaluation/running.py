@@ -15,8 +15,9 @@ from seewhy.dataset import Dataset, map_classes
 from seewhy.dataset.results import open_results
 from seewhy.errors import MethodError, TargetError
 from seewhy.evaluation.collage_work import CollageWork
-from seewhy.evaluation.drawing import drawn
+from seewhy.evaluation.drawing import drawn, drawn_wrong
 from seewhy.evaluation.entries import entries_of
+from seewhy.evaluation.kept import KeptRows
 from seewhy.evaluation.measuring import Examined
 from seewhy.evaluation.pictures import PictureWork
 from seewhy.evaluation.protocol import (
@@ -59,6 +60,7 @@ def evaluate(
     by_class: bool = False,
     limit: int | None = None,
     pictures: int = 4,
+    wrong: int = 12,
     batch_size: int = 8,
     seed: int = 0,
     out: str | Path | None = None,
@@ -84,10 +86,13 @@ def evaluate(
         metric_options: by metric: `{"road": {"shares": (0.1, 0.5)}}`.
         by_class: means are of the classes' means, as in the pointing game's paper.
         limit: this many pictures, drawn by the seed, the same in every run.
-        pictures: so many of each method's best and worst are drawn, which takes a map each.
+        pictures: how many of each method's best and worst are drawn, which takes a map each.
+        wrong: of how many wrong pictures the maps of the predicted and of the true class are
+            drawn, by the first method, the surest errors first; all of them are listed.
         batch_size: pictures explained at once.
         seed: of the sample, the random maps and the bootstrap.
-        out: a folder for the results; a run that broke off there goes on. None keeps nothing.
+        out: a folder for the results. A run that was interrupted there goes on, and pictures
+            whose file or annotation has changed since are computed anew. None keeps nothing.
         restart: throw away what is in `out`.
         on_error: hears the name of each record that cannot be used, and why.
         advance: called when a picture is done with one method, `len(methods)` times a picture, and
@@ -138,9 +143,10 @@ def evaluate(
     with _folder(out) as folder:
         if restart:
             (folder / ROWS).unlink(missing_ok=True)
-        with open_results(folder / ROWS, protocol.to_json()) as store:
+        with open_results(folder / ROWS, protocol.of_rows) as store:
+            kept = KeptRows(store, protocol.classes)
             session = Session(
-                explainer, examined, entries, protocol, store, fail, advance or (lambda: None)
+                explainer, examined, entries, protocol, kept, fail, advance or (lambda: None)
             )
             work = PictureWork(session, masks=protocol.needs_masks(data.records))
             for start in range(0, len(selected), batch_size):
@@ -151,16 +157,19 @@ def evaluate(
                 for one in CollageWork(session, metric, work.status).of(selected)
             ]
             evaluation = summary(
-                store.rows, protocol, [record.id for record in selected],
+                kept.rows, protocol, [record.id for record in selected],
                 collages={one.id: one.labels for one in collages},
                 methods={entry.name: entry.options for entry in entries},
+                labels=examined.labels, changed=kept.changed,
                 problems=problems, left_out=len(data.problems), by_class=by_class,
             )  # fmt: skip
             if out is not None:
                 by_id = {one.id: one for one in selected}
                 images = drawn(session, evaluation.extremes(pictures), by_id, work.status)
-                evaluation = evaluation.with_images(images)
-                write_files(folder, evaluation, store.rows)
+                decisions, first = evaluation.decisions, entries[0].name
+                maps = drawn_wrong(session, decisions.wrong[:wrong], by_id, first)
+                evaluation = evaluation.with_images(images, decisions.with_pictures(maps, first))
+                write_files(folder, evaluation, kept.rows)
     return evaluation
 
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import torch
 
-from seewhy.dataset.results import ResultStore
 from seewhy.errors import MethodError, TargetError
 from seewhy.evaluation.entries import Entry
+from seewhy.evaluation.kept import KeptRows
 from seewhy.evaluation.measuring import Examined
 from seewhy.evaluation.protocol import Protocol
 from seewhy.explainer import Explainer
@@ -28,7 +28,7 @@ class Session:
         examined: the model.
         entries: the methods.
         protocol: what is measured.
-        store: of the rows.
+        kept: the rows.
         fail: hears what cannot be used, and why.
         advance: called when a picture is done with one method.
     """
@@ -37,7 +37,7 @@ class Session:
     examined: Examined
     entries: Sequence[Entry]
     protocol: Protocol
-    store: ResultStore
+    kept: KeptRows
     fail: Callable[[str, str], None]
     advance: Callable[[], None]
     _worked: set[str] = field(default_factory=set)  # methods that gave a map in this run

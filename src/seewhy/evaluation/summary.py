@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 from seewhy.dataset.results import Row
 from seewhy.evaluation.cases import SEVERAL_CLASSES, SUBSETS
 from seewhy.evaluation.curves import accuracies, crossed, mean_curve
+from seewhy.evaluation.decisions import decisions_of
+from seewhy.evaluation.kept import OF_RECORD
 from seewhy.evaluation.protocol import Protocol
 from seewhy.evaluation.result import ALL, Evaluation
 from seewhy.metrics import METRICS
 from seewhy.metrics.accumulate import Estimate, PerImage, Statistic
+from seewhy.metrics.intervals import holm
 
-BOOTSTRAP = {"samples": 1000, "level": 0.95}
+LEVEL, DRAWS = 0.95, 2000
 BASELINES = ("centre point", "centre Gaussian", "whole image", "random map")
 MOST_CLASSES = 5  # that are reported one by one
 _MAP = (
@@ -31,6 +35,8 @@ def summary(
     *,
     collages: Mapping[str, Sequence[str]],
     methods: Mapping[str, Mapping[str, Any]],
+    labels: Sequence[str] | None,
+    changed: Sequence[str],
     problems: Sequence[tuple[str, str]],
     left_out: int,
     by_class: bool,
@@ -43,6 +49,8 @@ def summary(
         records: ids of those that count.
         collages: of them, by their ids their cells' labels.
         methods: the options of each; the first is what the others are compared with.
+        labels: the names of the model's classes.
+        changed: records that were computed anew because they no longer match what was kept.
         problems: names and reasons.
         left_out: how many of the problems are of data that is no record.
         by_class: whether means are of the classes' means.
@@ -51,6 +59,7 @@ def summary(
     names = [*methods, *(b for b in BASELINES if b in found and b not in methods)]
     subsets = _subsets_of(status)
     counts = _counts(records, status, problems[left_out:], left_out) | {"explained": len(subsets)}
+    counts["computed anew"] = len(changed)
     if collages:
         counts["collages"] = len(collages)
         subsets |= {f"{id_}\t{label}": () for id_, labels in collages.items() for label in labels}
@@ -61,6 +70,8 @@ def summary(
     return Evaluation(
         protocol=_in_full(protocol, len(records), by_class),
         counts=counts,
+        decisions=decisions_of(status, protocol.classes, labels),
+        changed=list(changed),
         problems=[{"record": name, "reason": reason} for name, reason in problems],
         methods=[
             _described(name, methods.get(name), found.get(name, {}).values(), measured, protocol)
@@ -91,7 +102,7 @@ def _sorted_out(
     for row in rows:
         if row.record not in wanted:
             continue
-        if row.method == "":
+        if row.method == OF_RECORD:
             status[row.record] = row.values
         else:
             found.setdefault(row.method, {})[f"{row.record}\t{row.target}"] = row
@@ -114,14 +125,15 @@ def _counts(
     left_out: int,
 ) -> dict[str, int]:
     """What became of how many records."""
-    count = {
-        kind: sum(values["status"] == kind for values in status.values())
-        for kind in ("used", "misclassified", "no class")
-    }
+    kinds = Counter(values["status"] for values in status.values())
+    wrong = sum(bool(values["truth"]) and not values["right"] for values in status.values())
     broken = set(records) & {name for name, _ in problems}
     return {
         "records": len(records),
-        **count,
+        "used": kinds["used"],
+        "misclassified": wrong,
+        "misclassified and left out": kinds["misclassified"],
+        "no class": kinds["no class"],
         "unreadable": len(broken - status.keys()),
         "failed with a method": len(broken & status.keys()),
         "left out when the data was read": left_out,
@@ -158,7 +170,7 @@ class _Measured:
         elif entry.curve is not None:
             titles = {"x_title": entry.curve.x_title, "y_title": entry.curve.y_title}
             self.curves += [
-                {"metric": metric, "method": name, **mean_curve(own, protocol.seed), **titles}
+                {"metric": metric, "method": name, **mean_curve(own), **titles}
                 for name, own in curves.items()
                 if own
             ]
@@ -214,23 +226,46 @@ def _compared(
     how: dict[str, Any] = {
         "classes": {id_: id_.split("\t")[1] for id_ in subsets} if by_class else None,
         "images": {id_: id_.split("\t")[0] for id_ in subsets},
-        "level": BOOTSTRAP["level"], "draws": BOOTSTRAP["samples"], "seed": protocol.seed,
+        "level": LEVEL, "draws": DRAWS, "seed": protocol.seed,
     }  # fmt: skip
     results, differences = [], []
     for subset, ids in _subsets(subsets).items():
-        for metric in protocol.metrics:
-            here = measured.of(metric, names, ids)
+        for metric, options in protocol.metrics.items():
+            entry, here = METRICS[metric], measured.of(metric, names, ids)
             how["of_sum"] = measured.of_sum.get(metric)
-            estimates = {name: one.estimate(**how) for name, one in here.items()}
+            how["bounds"] = entry.bounds_with(options)
+            estimates = {
+                name: one.estimate(tested=entry.passes_below, **how) for name, one in here.items()
+            }
             for name, estimate in estimates.items():
                 about = {"method": name, "metric": metric, "subset": subset}
-                limit = METRICS[metric].passes_below
-                verdict = {} if limit is None else {"verdict": _verdict(estimate, limit)}
-                results.append({**about, **_in_words(estimate), **verdict})
-            for name, to in _pairs(names, methods, METRICS[metric].better, estimates):
+                results.append({**about, **_in_words(estimate)})
+            for name, to in _pairs(names, methods, entry.better, estimates):
                 about = {"method": name, "metric": metric, "subset": subset, "to": to}
                 differences.append({**about, **_in_words(here[name].minus(here[to], **how))})
-    return results, differences
+    return _with_verdicts(results), _corrected(differences)
+
+
+def _corrected(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With each test's p corrected for the number of all of them (Holm)."""
+    return [
+        {**one, "p": corrected}
+        for one, corrected in zip(rows, holm([one["p"] for one in rows]), strict=True)
+    ]
+
+
+def _with_verdicts(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Results with a verdict where the metric is a test, and no p where it is none."""
+    found = []
+    for one in _corrected(results):
+        limit = METRICS[one["metric"]].passes_below
+        if limit is None:
+            found.append({name: value for name, value in one.items() if name != "p"})
+            continue
+        clear = one["p"] is not None and one["p"] < 1 - LEVEL
+        said = "passes" if one["mean"] < limit else "fails"
+        found.append({**one, "verdict": said if clear else "open"})
+    return found
 
 
 def _in_full(protocol: Protocol, images: int, by_class: bool) -> dict[str, Any]:
@@ -243,7 +278,12 @@ def _in_full(protocol: Protocol, images: int, by_class: bool) -> dict[str, Any]:
         "images": images,
         "map": _MAP,
         "means over": "classes" if by_class else "pictures and their classes",
-        "bootstrap": {**BOOTSTRAP, "over": "pictures"},
+        "intervals": {
+            "level": LEVEL,
+            "over": "pictures",
+            "tests": "corrected for their number (Holm)",
+            "bootstrap-t draws": DRAWS,
+        },
     }
 
 
@@ -309,14 +349,8 @@ def _only(values: PerImage, ids: set[str]) -> PerImage:
 def _in_words(estimate: Estimate) -> dict[str, Any]:
     return {
         "n": estimate.count, "undefined": estimate.undefined, "mean": estimate.value,
-        "low": estimate.low, "high": estimate.high,
+        "low": estimate.low, "high": estimate.high, "interval": estimate.how, "p": estimate.p,
     }  # fmt: skip
-
-
-def _verdict(estimate: Estimate, limit: float) -> str:
-    if estimate.high < limit:
-        return "passes"
-    return "fails" if estimate.low > limit else "open"
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

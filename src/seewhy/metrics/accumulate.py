@@ -7,17 +7,18 @@ its parts are merged, and the result does not depend on the order in which they 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from seewhy.errors import MetricError
+from seewhy.metrics.intervals import ONE_IMAGE, Interval, Sample, interval
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Of the images' sum (draws, points), what is defined of all of them together: (draws,)."""
 
-_WEIGHTS = 2**22  # of images in draws that are held at once
+_NUMBERS = 2**22  # of curves that are held at once
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,11 @@ class Estimate:
 
     Attributes:
         value: the mean; NaN of nothing.
-        low, high: its bootstrap interval; NaN of fewer than two images.
+        low, high: its interval; NaN where none holds.
         count: values that it is the mean of.
         undefined: values that were NaN, or that had no partner.
+        p: of the test against a value, not corrected; None where nothing was tested or can be.
+        how: which interval it is, or why there is none; see `seewhy.metrics.intervals`.
     """
 
     value: float
@@ -36,6 +39,8 @@ class Estimate:
     high: float
     count: int
     undefined: int
+    p: float | None = None
+    how: str = ""
 
 
 class PerImage:
@@ -113,28 +118,36 @@ class PerImage:
         classes: Mapping[str, str] | None = None,
         images: Mapping[str, str] | None = None,
         of_sum: Statistic | None = None,
+        bounds: tuple[float, float] | None = None,
+        tested: float | None = None,
         level: float = 0.95,
-        draws: int = 1000,
+        draws: int = 2000,
         seed: int = 0,
     ) -> Estimate:
-        """The mean with a percentile bootstrap interval over images (Efron and Tibshirani 1993).
+        """The mean with an interval over images that holds; see `seewhy.metrics.intervals`.
+
+        Where images have several values, classes or a common sum, the images' jackknife
+        pseudo-values stand for their own values (Efron and Tibshirani 1993, chapter 11).
 
         Args:
             classes: of each id its class: the mean of the classes' means, as in the pointing
-                game. A class that a draw misses does not count in that draw.
-            images: of each id its image, where images have several values: they are drawn together.
+                game.
+            images: of each id its image, where images have several values: they count together.
             of_sum: of curves, such as counts of pixels: what the sum over the images gives, in
                 place of the mean of numbers.
+            bounds: the least and the greatest that a value can be; without them there is no
+                interval below 20 images, except of hits.
+            tested: a value that the mean is tested against.
             level: of the interval.
-            draws: how many times the images are drawn anew.
+            draws: of the bootstrap-t, which values without bounds take.
             seed: of the draws.
 
         Raises:
             MetricError: curves without `of_sum` or numbers with it, or an id that has no class or
                 image.
         """
-        values = [self.array()]
-        return _estimate(self.ids, values, classes, images, of_sum, level, draws, seed)
+        how = {"bounds": bounds, "level": level, "draws": draws, "seed": seed, "tested": tested}
+        return _estimate(self.ids, [self.array()], classes, images, of_sum, how)
 
     def minus(
         self,
@@ -143,16 +156,19 @@ class PerImage:
         classes: Mapping[str, str] | None = None,
         images: Mapping[str, str] | None = None,
         of_sum: Statistic | None = None,
+        bounds: tuple[float, float] | None = None,
         level: float = 0.95,
-        draws: int = 1000,
+        draws: int = 2000,
         seed: int = 0,
     ) -> Estimate:
         """The mean of the differences image by image, on the images where both are defined.
 
-        Much narrower than the difference of two means: an image that is hard is hard for both.
+        Much narrower than the difference of two means: an image that is hard is hard for both. It
+        is tested against 0.
 
         Args:
             other: the same measure of another method.
+            bounds: of a value, not of a difference.
             classes, images, of_sum, level, draws, seed: as `estimate` takes them.
 
         Raises:
@@ -163,8 +179,9 @@ class PerImage:
             raise MetricError("the two have no image in common; a paired difference needs some.")
         both = [np.stack([one._values[id_] for id_ in ids]) for one in (self, other)]
         alone = len(self._values.keys() ^ other._values.keys())
-        found = _estimate(ids, both, classes, images, of_sum, level, draws, seed)
-        return Estimate(found.value, found.low, found.high, found.count, found.undefined + alone)
+        how = {"bounds": bounds, "level": level, "draws": draws, "seed": seed, "tested": 0.0}
+        found = _estimate(ids, both, classes, images, of_sum, how)
+        return replace(found, undefined=found.undefined + alone)
 
     def to_json(self) -> dict[str, Any]:
         """By id, as JSON's own types: NaN is null."""
@@ -200,15 +217,14 @@ def _estimate(
     classes: Mapping[str, str] | None,
     images: Mapping[str, str] | None,
     of_sum: Statistic | None,
-    level: float,
-    draws: int,
-    seed: int,
+    how: Mapping[str, Any],
 ) -> Estimate:
     """Of one measure, or of the first less the second."""
     if any((one.ndim > 1) != (of_sum is not None) for one in values if len(one)):
         raise MetricError(
             "an estimate is of one number an image, or of curves with what their sum gives."
         )
+    level, draws = how["level"], how["draws"]
     if not 0 < level < 1 or draws < 1:
         raise MetricError(
             f"level={level} and draws={draws} were given; a share below 1 and at least 1 are wanted"
@@ -220,53 +236,123 @@ def _estimate(
     undefined = int((~defined).sum())
     if not kept:
         return Estimate(np.nan, np.nan, np.nan, 0, undefined)
-    groups = _numbered(kept, classes, "class") if classes else np.zeros(len(kept), np.int64)
-    clusters = _numbered(kept, images, "image") if images else np.arange(len(kept))
-    number = int(clusters.max()) + 1
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    parts = [one[defined][order] for one in values]
+    held = _Held(
+        [one[defined] for one in values],
+        _numbered(kept, classes, "class") if classes else np.zeros(len(kept), np.int64),
+        _numbered(kept, images, "image") if images else np.arange(len(kept)),
+        of_sum,
+    )
+    value = held.value()
+    sample = held.sample(value, how["bounds"])
+    found = Interval(np.nan, np.nan, None, ONE_IMAGE)
+    if sample is not None:
+        found = interval(sample, level=level, draws=draws, seed=how["seed"], tested=how["tested"])
+    return Estimate(value, found.low, found.high, len(kept), undefined, found.p, found.how)
 
-    def found(weights: np.ndarray) -> np.ndarray:
-        """(draws, ids) → (draws,): the mean of the groups that are there."""
-        weights = weights[:, order].astype(np.float64)
-        size = np.add.reduceat(weights, starts, axis=1)
-        if of_sum is None:
-            own = parts[0] - parts[1] if len(parts) > 1 else parts[0]
-            total = np.add.reduceat(weights * own, starts, axis=1)
-            each = np.divide(total, size, out=np.full(size.shape, np.nan), where=size > 0)
+
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """Values with their classes and images.
+
+    Attributes:
+        parts: numbers (ids,), or curves (ids, points), of one measure; of two, the first less the
+            second counts.
+        groups: (ids,), the number of the class.
+        clusters: (ids,), the number of the image.
+        of_sum: of curves, what their sum gives.
+    """
+
+    parts: Sequence[np.ndarray]
+    groups: np.ndarray
+    clusters: np.ndarray
+    of_sum: Statistic | None
+
+    def sample(self, value: float, bounds: tuple[float, float] | None) -> Sample | None:
+        """What the interval is made from; None of fewer than two images."""
+        count = int(self.clusters.max()) + 1
+        hits = self.of_sum is None and all(np.isin(one, (0, 1)).all() for one in self.parts)
+        one_each = not self.groups.any() and len(self.clusters) == count
+        if self.of_sum is None and one_each:
+            values = self._numbers()
         else:
-            ends = [*starts[1:], len(order)]
-            sides = [
-                np.stack(
-                    [
-                        of_sum(weights[:, a:b] @ part[a:b])
-                        for a, b in zip(starts, ends, strict=True)
-                    ],
-                    axis=1,
-                )
-                for part in parts
-            ]
-            each = sides[0] - sides[1] if len(sides) > 1 else sides[0]
-        there = ~np.isnan(each)
-        count = there.sum(1)
-        total = np.where(there, each, 0).sum(1)
-        return np.where(count > 0, total / count.clip(1), np.nan)
+            without = self._without_each()
+            values = count * value - (count - 1) * without
+        if count < 2 or np.isnan(values).any():
+            return None
+        of_class = self._of_class()
+        there = ~np.isnan(of_class)
+        return Sample(
+            value,
+            values,
+            hits=hits and one_each,
+            of_class=of_class[there],
+            sizes=self._sizes()[there],
+            bounds=(0, 1) if hits else bounds,
+            paired=len(self.parts) > 1,
+        )
 
-    value = float(found(np.ones((1, len(kept))))[0])
-    if number < 2 or np.isnan(value):
-        return Estimate(value, np.nan, np.nan, len(kept), undefined)
-    random = np.random.default_rng(seed)
-    at_once = max(1, _WEIGHTS // number)
-    means = []
-    for start in range(0, draws, at_once):
-        drawn = [
-            np.bincount(random.integers(number, size=number), minlength=number)
-            for _ in range(min(at_once, draws - start))
+    def _sizes(self) -> np.ndarray:
+        """(classes,), the images of each."""
+        of_class = np.unique(np.stack([self.groups, self.clusters]), axis=1)[0]
+        return np.bincount(of_class)
+
+    def _numbers(self) -> np.ndarray:
+        """(ids,), or the differences."""
+        return self.parts[0] - self.parts[1] if len(self.parts) > 1 else self.parts[0]
+
+    def value(self) -> float:
+        """The mean of the classes' values."""
+        of_class = self._of_class()
+        there = ~np.isnan(of_class)
+        return float(of_class[there].mean()) if there.any() else np.nan
+
+    def _of_class(self) -> np.ndarray:
+        """(classes,), each class's value."""
+        totals, counts = self._totals(self.groups, self.groups.max() + 1)
+        return self._given(totals, counts)
+
+    def _without_each(self) -> np.ndarray:
+        """(images,), the value when one image is left out; a class that it empties counts not."""
+        count = int(self.groups.max()) + 1
+        pairs, number = np.unique(self.clusters * count + self.groups, return_inverse=True)
+        group, cluster = pairs % count, pairs // count
+        totals, counts = self._totals(self.groups, count)
+        own, sizes = self._totals(number, len(pairs))
+        before = self._given(totals, counts)
+        at_once = max(1, _NUMBERS // max(part[0].size for part in self.parts))
+        left = [
+            self._given(
+                [total[group[some]] - one[some] for total, one in zip(totals, own, strict=True)],
+                counts[group[some]] - sizes[some],
+            )
+            for start in range(0, len(pairs), at_once)
+            if (some := slice(start, start + at_once))
         ]
-        means.append(found(np.stack(drawn)[:, clusters]))
-    low, high = np.nanquantile(np.concatenate(means), [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(value, float(low), float(high), len(kept), undefined)
+        after = np.concatenate(left)
+        changed = np.nan_to_num(after) - np.nan_to_num(before)[group]
+        gone = (~np.isnan(after)).astype(int) - (~np.isnan(before))[group]
+        total = np.nansum(before) + np.bincount(cluster, changed)
+        there = (~np.isnan(before)).sum() + np.bincount(cluster, gone)
+        nothing = np.full(len(total), np.nan)
+        return np.asarray(np.divide(total, there, out=nothing, where=there > 0.5))
+
+    def _totals(self, places: np.ndarray, count: int) -> tuple[list[np.ndarray], np.ndarray]:
+        """Of each part the sums by place, and how many there are."""
+        sums = []
+        for part in [self._numbers()] if self.of_sum is None else self.parts:
+            total = np.zeros((count, *part.shape[1:]))
+            np.add.at(total, places, part)
+            sums.append(total)
+        return sums, np.bincount(places, minlength=count)
+
+    def _given(self, totals: Sequence[np.ndarray], counts: np.ndarray) -> np.ndarray:
+        """What sums give: means, or what `of_sum` says of them; NaN of nothing."""
+        nothing = np.full(len(counts), np.nan)
+        if self.of_sum is None:
+            return np.asarray(np.divide(totals[0], counts, out=nothing, where=counts > 0))
+        sides = [self.of_sum(total) for total in totals]
+        given = sides[0] - sides[1] if len(sides) > 1 else sides[0]
+        return np.where(counts > 0, given, nothing)
 
 
 def _numbered(ids: Sequence[str], names: Mapping[str, str], kind: str) -> np.ndarray:

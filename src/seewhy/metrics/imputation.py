@@ -321,4 +321,5 @@ ROAD = Metric(
         "(least − most) / 2",
     ),
     baselines=("random map",),
+    bounds=(-0.5, 0.5),
 )

@@ -570,6 +570,7 @@ POINTING = Metric(
     function=pointing_game,
     pixels=("tolerance",),
     baselines=("centre point", "whole image"),
+    bounds=(0, 1),
 )
 
 ENERGY = Metric(
@@ -580,6 +581,7 @@ ENERGY = Metric(
     needs="region",
     function=energy_pointing,
     baselines=_CENTRED,
+    bounds=(0, 1),
 )
 
 BOX_IOU = Metric(
@@ -590,6 +592,7 @@ BOX_IOU = Metric(
     needs="boxes",
     function=box_overlap,
     baselines=_CENTRED,
+    bounds=(0, 1),
 )
 
 BOX_ACCURACY = Metric(
@@ -600,6 +603,7 @@ BOX_ACCURACY = Metric(
     needs="boxes",
     function=box_accuracy,
     baselines=_CENTRED,
+    bounds=(0, 1),
 )
 
 MAX_BOX_ACCURACY = Metric(
@@ -615,6 +619,7 @@ MAX_BOX_ACCURACY = Metric(
     changed={"largest": True, "thresholds": tuple(round(i / 100, 2) for i in range(100))},
     baselines=_CENTRED,
     ious=(0.5,),
+    bounds=(0, 1),
 )
 
 MAX_BOX_ACCURACY_V2 = Metric(
@@ -630,6 +635,7 @@ MAX_BOX_ACCURACY_V2 = Metric(
     changed={"largest": False, "thresholds": tuple(round(i / 100, 2) for i in range(100))},
     baselines=_CENTRED,
     ious=(0.3, 0.5, 0.7),
+    bounds=(0, 1),
 )
 
 MASK_IOU = Metric(
@@ -640,6 +646,7 @@ MASK_IOU = Metric(
     needs="mask",
     function=mask_overlap,
     baselines=_CENTRED,
+    bounds=(0, 1),
 )
 
 PXAP = Metric(
@@ -655,6 +662,7 @@ PXAP = Metric(
     changed={"interval": 0.01},
     baselines=_CENTRED,
     pooled=_average_precision,
+    bounds=(0, 1),
 )
 
 GRID_POINTING = Metric(
@@ -668,4 +676,5 @@ GRID_POINTING = Metric(
     needs="collage",
     function=grid_pointing,
     baselines=("whole image",),
+    bounds=(0, 1),
 )

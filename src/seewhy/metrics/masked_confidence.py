@@ -200,6 +200,7 @@ DROP = Metric(
     value=lambda result: result.drop,
     probability=True,
     baselines=("random map",),
+    bounds=(0, 1),
 )
 
 GAIN = Metric(
@@ -212,6 +213,7 @@ GAIN = Metric(
     value=lambda result: result.gain,
     probability=True,
     baselines=("random map",),
+    bounds=(0, 1),
 )
 
 INCREASE = Metric(
@@ -224,6 +226,7 @@ INCREASE = Metric(
     value=lambda result: result.increase,
     probability=True,
     baselines=("random map",),
+    bounds=(0, 1),
 )
 
 ADCC = Metric(
@@ -235,6 +238,7 @@ ADCC = Metric(
     function=adcc,
     value=lambda result: result.adcc,
     probability=True,
+    bounds=(0, 1),
 )
 
 COHERENCY = Metric(
@@ -246,6 +250,7 @@ COHERENCY = Metric(
     function=adcc,
     value=lambda result: result.coherency,
     probability=True,
+    bounds=(0, 1),
 )
 
 COMPLEXITY = Metric(
@@ -257,4 +262,5 @@ COMPLEXITY = Metric(
     function=adcc,
     value=lambda result: result.complexity,
     probability=True,
+    bounds=(0, 1),
 )

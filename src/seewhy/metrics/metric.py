@@ -90,6 +90,8 @@ class Metric:
             `value` is then a picture's own, by which pictures are told apart.
         passes_below: of tests: a method passes whose value is below this, a half of what a map
             that stays as it is has.
+        bounds: the least and the greatest that a value can be; None for no such. Of metrics that
+            run the model they are of probabilities; logits have none.
     """
 
     title: str
@@ -107,6 +109,11 @@ class Metric:
     ious: tuple[float, ...] = ()
     pooled: Statistic | None = None
     passes_below: float | None = None
+    bounds: tuple[float, float] | None = None
+
+    def bounds_with(self, options: Mapping[str, Any]) -> tuple[float, float] | None:
+        """The bounds of its values under these options."""
+        return None if options.get("score") == "logit" else self.bounds
 
     @cached_property
     def options(self) -> MappingProxyType[str, Any]:

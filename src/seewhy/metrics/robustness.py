@@ -118,4 +118,5 @@ SEED_AGREEMENT = Metric(
     source="seewhy",
     needs="seeds",
     function=seed_agreement,
+    bounds=(-1, 1),
 )

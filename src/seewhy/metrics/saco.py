@@ -103,4 +103,5 @@ SACO = Metric(
     value=lambda result: result.coefficient,
     probability=True,
     baselines=("random map",),
+    bounds=(-1, 1),
 )

@@ -302,6 +302,7 @@ SANITY_CASCADING = Metric(
     curve=Curve(_stages, "share of the layers drawn anew", "rank correlation"),
     changed={"stages": 5},
     passes_below=0.5,
+    bounds=(-1, 1),
 )
 
 SANITY_INDEPENDENT = Metric(
@@ -314,6 +315,7 @@ SANITY_INDEPENDENT = Metric(
     value=lambda result: result.absolute.mean(1),
     curve=Curve(_stages, "place of the layer, from the top", "rank correlation"),
     changed={"stages": 5},
+    bounds=(-1, 1),
 )
 
 SANITY_CLASS = Metric(
@@ -325,4 +327,5 @@ SANITY_CLASS = Metric(
     function=target_randomisation,
     value=lambda result: result.spearman.mean(1),
     passes_below=0.5,
+    bounds=(-1, 1),
 )

@@ -115,4 +115,5 @@ SENSITIVITY_N = Metric(
         "correlation",
     ),
     baselines=("random map",),
+    bounds=(-1, 1),
 )

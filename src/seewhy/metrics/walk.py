@@ -219,6 +219,7 @@ DELETION = Metric(
     value=lambda result: result.area,
     curve=Curve(_shares_and_scores, "share of the pixels taken away", _WALKED),
     baselines=("random map",),
+    bounds=(0, 1),
 )
 INSERTION = Metric(
     title="insertion",
@@ -230,6 +231,7 @@ INSERTION = Metric(
     value=lambda result: result.area,
     curve=Curve(_shares_and_scores, "share of the pixels shown", _WALKED),
     baselines=("random map",),
+    bounds=(0, 1),
 )
 PIXEL_FLIPPING = Metric(
     title="pixel flipping",
@@ -241,4 +243,5 @@ PIXEL_FLIPPING = Metric(
     value=lambda result: result.fall,
     curve=Curve(_shares_and_scores, "share of the regions replaced", _WALKED),
     baselines=("random map",),
+    bounds=(-1, 1),
 )

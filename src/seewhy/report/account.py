@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from seewhy.report.markup import NOTHING, Scale, finite, name, settings, text, value
 from seewhy.report.values import Entry, Measured, Metric, entries, mapping, names
@@ -41,17 +42,28 @@ def single_images(results: Entry, evaluation: Measured) -> str:
 
 
 def _picture(image: Entry, metric: Metric) -> str:
-    source = str(image.get("picture") or "")
-    record, label = image.get("record"), image.get("label")
-    shown = ""
-    if _PICTURE.fullmatch(source):
-        alt = ", ".join(str(one) for one in (label, record) if one not in (None, ""))
-        shown = f'<img src="{source}" alt="{text(alt)}">'
-    words = "".join(
-        f"<span>{name(one)}</span><br>" for one in (label, record) if one not in (None, "")
-    ).removesuffix("<br>")
+    record, label, explained = (image.get(part) for part in ("record", "label", "explained"))
+    words = [name(one) for one in (label, record) if one not in (None, "")]
+    if explained not in (None, "", label):
+        words = [
+            f"map for {name(explained)}",
+            *(f"labelled {one}" for one in words[:1]),
+            *words[1:],
+        ]
+    alt = ", ".join(str(one) for one in (label, record) if one not in (None, ""))
+    lines = "<br>".join(f"<span>{one}</span>" for one in words)
     measured = metric.scale.number(image.get("value"))
-    return f"<figure>{shown}<figcaption><b>{measured}</b>{words}</figcaption></figure>"
+    return (
+        f"<figure>{drawn(image.get('picture'), alt)}"
+        f"<figcaption><b>{measured}</b>{lines}</figcaption></figure>"
+    )
+
+
+def drawn(source: Any, alt: str) -> str:
+    """A picture that is in the page itself; nothing for an address or for none."""
+    if not _PICTURE.fullmatch(str(source or "")):
+        return ""
+    return f'<img src="{source}" alt="{text(alt)}">'
 
 
 def problems_of(results: Entry) -> str:
@@ -90,6 +102,10 @@ def protocol_of(results: Entry, evaluation: Measured) -> str:
         says = f"<p>{text(entry['says'])}</p>" if entry.get("says") else ""
         source = f'<p class="note">{text(entry["source"])}</p>' if entry.get("source") else ""
         options = settings(dict(mapping(entry, "protocol")))
+        own = [row for row in evaluation.results.values() if row.get("metric") == metric.name]
+        kinds = [one for one in names(own, "interval") if one]
+        if kinds and entry:
+            source += f'<p class="note">Interval: {text("; ".join(kinds))}.</p>'
         if says or source or options:
             cards.append(
                 f'<div class="card"><h3>{text(metric.title)}{better_side(metric)}</h3>'

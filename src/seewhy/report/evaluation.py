@@ -12,6 +12,7 @@ from typing import Any
 
 from seewhy.errors import DataError
 from seewhy.report.account import problems_of, protocol_of, single_images
+from seewhy.report.decisions import right_and_wrong
 from seewhy.report.intervals import mean_curves, paired_differences
 from seewhy.report.markup import finite, name, text
 from seewhy.report.style import SCRIPT, STYLE
@@ -45,6 +46,7 @@ def evaluation_page(results: dict[str, Any]) -> str:
     sections = [
         ("results", "Results", main_table(evaluation)),
         ("hard", "Hard subsets", hard_subsets(evaluation)),
+        ("decisions", "Right and wrong", right_and_wrong(results, evaluation)),
         ("differences", "Paired differences", paired_differences(evaluation)),
         ("curves", "Curves", mean_curves(results, evaluation)),
         ("images", "Best and worst images", single_images(results, evaluation)),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from seewhy.report.markup import Scale, finite, name, text
 from seewhy.report.plots import Line, chart, strip, strip_axis, ticks
-from seewhy.report.values import ALL, Entry, Measured, Method, Metric, entries, names
+from seewhy.report.values import ALL, Entry, Measured, Method, Metric, clear_of_zero, entries, names
 from seewhy.report.words import exact, named, subset_title, unit, whole
 
 _CURVE_ROWS = 51  # of the numbers under a curve
@@ -37,7 +37,8 @@ def paired_differences(evaluation: Measured) -> str:
     beyond = " An arrow points to what lies beyond the axis." if 'class="beyond"' in shown else ""
     return (
         f"<p>Each method minus {name(first)}, image by image, with its {evaluation.level}. The "
-        f"line is no difference; a full point is clear of it, a hollow one is not.{beyond}</p>"
+        "line is no difference; a full point is clear of it at 5 %, corrected for the number of "
+        f"all differences, a hollow one is not.{beyond}</p>"
         f'<div class="cards">{shown}</div>'
     )
 
@@ -57,9 +58,9 @@ def _interval_plot(metric: Metric, subset: str, rows: Sequence[tuple[Method, Ent
         notes = "".join(
             f"<small>{note}</small>" for note in (scale.interval(low, high), own) if note
         )
+        drawn = strip(mean, low, high, at, method.style, clear=clear_of_zero(entry))
         lines.append(
-            f'<tr><th scope="row">{name(method.name)}</th>'
-            f'<td class="where">{strip(mean, low, high, at, method.style)}</td>'
+            f'<tr><th scope="row">{name(method.name)}</th><td class="where">{drawn}</td>'
             f"<td>{scale.number(mean)}{notes}</td></tr>"
         )
     way = {"higher": "better →", "lower": "← better"}.get(metric.better or "", "")

@@ -57,20 +57,21 @@ def key(style: str) -> str:
     )
 
 
-def strip(mean: float, low: float | None, high: float | None, at: list[float], style: str) -> str:
+def strip(
+    mean: float, low: float | None, high: float | None, at: list[float], style: str, *, clear: bool
+) -> str:
     """One row of an interval plot over the marks `at`: the mean, its interval, the zero line.
 
-    A hollow point says that the interval holds zero, or that there is none. What lies beyond the
-    marks is an arrow at that end.
+    A hollow point says that the mean is not `clear` of zero. What lies beyond the marks is an arrow
+    at that end.
     """
     marks = "".join(
         f'<line class="{"zero" if abs(mark) < 1e-12 else "grid"}" x1="{_share(mark, at)}" '
         f'x2="{_share(mark, at)}" y1="0" y2="100%"/>'
         for mark in at
     )
-    bar, clear = "", False
+    bar = ""
     if low is not None and high is not None:
-        clear = low > 0 or high < 0
         ends = (_share(min(max(one, at[0]), at[-1]), at) for one in (low, high))
         bar = '<line class="bar" x1="{}" x2="{}" y1="50%" y2="50%"/>'.format(*ends)
     point = f'<circle class="{"dot" if clear else "ring"}" cx="{_share(mean, at)}" cy="50%" r="4"/>'

@@ -121,6 +121,7 @@ line-height:1.25}
 .better{font-size:.75rem;color:var(--soft);text-align:center!important;padding-top:.2rem!important}
 .row{display:grid;grid-template-columns:repeat(auto-fill,minmax(5.5rem,1fr));gap:.75rem;
 margin:.35rem 0 1rem}
+.row.two{grid-template-columns:1fr 1fr}.pair .note{margin:.4rem 0 0}
 .row:last-child{margin-bottom:0}
 figure{margin:0;min-width:0;break-inside:avoid}
 figure img{display:block;width:100%;height:auto;border-radius:.3rem;background:var(--faint);

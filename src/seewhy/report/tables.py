@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from seewhy.report.markup import NOTHING, finite, name, text
-from seewhy.report.values import ALL, Entry, Measured, Method, Metric
+from seewhy.report.values import ALL, Entry, Measured, Method, Metric, clear_of_zero
 from seewhy.report.words import (
     better_side,
     class_attribute,
@@ -17,6 +17,7 @@ from seewhy.report.words import (
     whole,
 )
 
+_NONE = "none, "  # which begins the reason why there is no interval
 _COLUMNS = 9  # of one table; so many fit on a printed page
 
 
@@ -29,21 +30,22 @@ def main_table(evaluation: Measured) -> str:
     tables = -(-len(columns) // _COLUMNS)
     size = -(-len(columns) // tables)
     parts = [columns[start : start + size] for start in range(0, len(columns), size)]
-    draws = f", bootstrap of {evaluation.draws:,} draws over images" if evaluation.draws else ""
-    notes = [f"The mean over images, and its {evaluation.level} in brackets{draws}."]
+    notes = [f"The mean over images, and its {evaluation.level} in brackets."]
     if sum(not method.baseline for method in _there(evaluation, columns)) > 1:
         notes.append(
             "Marked is the best mean of a column where, image by image, its difference to each "
-            f"other method is clear of 0 (the {evaluation.level} of the paired difference; not "
-            "corrected for the number of comparisons). No mark: no such method, or a pair that was "
-            "not compared."
+            "other method is clear of 0: its interval is, and so is its test at 5 %, corrected for "
+            "the number of all differences (Holm). No mark: no such method, or a pair that was not "
+            "compared."
         )
-    for metric, _ in columns:
-        if (limit := finite(metric.entry.get("passes_below"))) is not None:
-            notes.append(
-                f"{text(metric.title)} is a test: a method passes if its {evaluation.level} lies "
-                f"below {metric.scale.number(limit)}, and fails if it lies above."
-            )
+    notes += [
+        f"{text(metric.title)} is a test: a method passes if its mean is below "
+        f"{metric.scale.number(limit)}, fails if it is above, and the test stays open where that "
+        "is not clear at 5 %, corrected for the number of tests (Holm)."
+        for metric, _ in columns
+        if (limit := finite(metric.entry.get("passes_below"))) is not None
+    ]
+    notes += [f"No interval: {reason}." for reason in _reasons(evaluation)]
     as_good = [
         f"{text(metric.title)} ({name(winner)})"
         for metric, _ in columns
@@ -53,6 +55,17 @@ def main_table(evaluation: Measured) -> str:
         notes.append(f"A baseline is as good as the best method or better: {', '.join(as_good)}.")
     shown = "".join(_table(evaluation, part, by="metric") for part in parts)
     return shown + "".join(f'<p class="note">{note}</p>' for note in notes)
+
+
+def _reasons(evaluation: Measured) -> list[str]:
+    """Why means have no interval, each reason once with its metrics."""
+    titles = {metric.name: metric.title for metric in evaluation.metrics}
+    found: dict[str, dict[str, None]] = {}
+    for (_, metric, _), entry in evaluation.results.items():
+        how = str(entry.get("interval") or "")
+        if how.startswith(_NONE):
+            found.setdefault(how.removeprefix(_NONE), {})[titles[metric]] = None
+    return [f"{text(reason)} ({text(', '.join(own))})" for reason, own in found.items()]
 
 
 def hard_subsets(evaluation: Measured) -> str:
@@ -176,9 +189,8 @@ def _clearly_better(
     sign = 1 if metric.better == "higher" else -1
     for pair, way in (((one, other), sign), ((other, one), -sign)):
         entry = evaluation.differences.get((*pair, metric.name, subset), {})
-        low, high = finite(entry.get("low")), finite(entry.get("high"))
-        if low is not None and high is not None:
-            return low > 0 if way > 0 else high < 0
+        if clear_of_zero(entry):
+            return bool(entry["low"] > 0 if way > 0 else entry["high"] < 0)
     return False
 
 

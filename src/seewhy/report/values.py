@@ -45,14 +45,12 @@ class Measured:
     results: Mapping[tuple[str, str, str], Entry]  # method, metric, subset
     differences: Mapping[tuple[str, str, str, str], Entry]  # method, to, metric, subset
     level: str
-    draws: int | None
 
 
 def read(results: Entry) -> Measured:
     """The values of an `evaluation.json` by name; a part that is missing is empty."""
     rows, gaps = entries(results, "results"), entries(results, "differences")
-    bootstrap = mapping(mapping(results, "protocol"), "bootstrap")
-    level, draws = finite(bootstrap.get("level")), finite(bootstrap.get("samples"))
+    level = finite(mapping(mapping(results, "protocol"), "intervals").get("level"))
     return Measured(
         _methods(results),
         _metrics(results, rows, gaps),
@@ -60,7 +58,6 @@ def read(results: Entry) -> Measured:
         {_key(row, "method", "metric"): row for row in rows},
         {_key(row, "method", "to", "metric"): row for row in gaps},
         f"{100 * level:g} % interval" if level is not None else "interval",
-        int(draws) if draws is not None else None,
     )
 
 
@@ -107,6 +104,14 @@ def _key(row: Entry, *parts: str) -> tuple[Any, ...]:
 def names(rows: Iterable[Entry], part: str) -> list[str]:
     """Each value once, in the order of the entries."""
     return list(dict.fromkeys(str(row[part]) for row in rows if part in row))
+
+
+def clear_of_zero(difference: Entry) -> bool:
+    """Whether it is, by its interval and by its p, which is corrected for the number of tests."""
+    low, high, p = (finite(difference.get(part)) for part in ("low", "high", "p"))
+    if low is None or high is None or p is None:
+        return False
+    return p < 0.05 and (low > 0 or high < 0)
 
 
 def entries(holder: Entry, part: str) -> list[Entry]:
