@@ -14,6 +14,7 @@ p_c (1 − p_c) times that of z_c − logsumexp of the other logits. A probabili
 c against the other classes; evidence that all classes share cancels out.
 """
 
+from seewhy.targets.any_of import AnyOf
 from seewhy.targets.boxes import BoxScore
 from seewhy.targets.class_names import find_class, short_label
 from seewhy.targets.grammar import parse_target
@@ -45,6 +46,7 @@ from seewhy.targets.similarity import Similarity
 from seewhy.targets.unrestored import Unrestored
 
 __all__ = [
+    "AnyOf",
     "Binary",
     "BoxScore",
     "Choice",

@@ -23,24 +23,22 @@ def find_class(name: str, labels: Sequence[str] | None) -> int:
     Raises:
         TargetError: The name fits no class (the nearest are named) or several (they are listed).
     """
-    if not (wanted := _plain(name)):
+    if not _plain(name):
         raise TargetError("an empty class name came; give a class's name or its index")
     if not labels:
         raise TargetError(
             f"class {name!r} cannot be looked up: the model has no labels; give labels, or the "
             "class's index"
         )
-    matches = exact_matches(name, labels)
-    if not matches:
-        whole_words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
-        matches = [index for index, label in enumerate(labels) if whole_words.search(_plain(label))]
+    matches = exact_matches(name, labels) or classes_with(name, labels)
     if len(matches) == 1:
         return matches[0]
     if matches:
         more = f" and {len(matches) - 8} more" if len(matches) > 8 else ""
         listed = ", ".join(f"{index} ({labels[index]})" for index in matches[:8])
         raise TargetError(
-            f"{name!r} fits {len(matches)} classes: {listed}{more}; give the index of one"
+            f"{name!r} fits {len(matches)} classes: {listed}{more}; give the index of one, "
+            f"'any:{name}' for any of them, or several indices with commas"
         )
     parts = [part.strip() for part in name.split(",")]
     if len(parts) > 1 and all(exact_matches(part, labels) for part in parts):
@@ -55,6 +53,12 @@ def find_class(name: str, labels: Sequence[str] | None) -> int:
         else f"the {len(labels)} labels begin with {', '.join(map(repr, labels[:3]))}"
     )
     raise TargetError(f"no class is called {name!r}; {hint}")
+
+
+def classes_with(name: str, labels: Sequence[str]) -> list[int]:
+    """The classes in whose labels the name stands as whole words."""
+    whole_words = re.compile(rf"(?<!\w){re.escape(_plain(name))}(?!\w)")
+    return [index for index, label in enumerate(labels) if whole_words.search(_plain(label))]
 
 
 def exact_matches(name: str, labels: Sequence[str]) -> list[int]:

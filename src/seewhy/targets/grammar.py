@@ -11,7 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from seewhy.errors import TargetError
-from seewhy.targets.class_names import exact_matches, find_class
+from seewhy.targets.any_of import AnyOf
+from seewhy.targets.class_names import classes_with, exact_matches, find_class
 from seewhy.targets.kinds import (
     Binary,
     Choice,
@@ -46,6 +47,9 @@ def parse_target(spec: Any, labels: Labels = None) -> Choice:
         sigmoid:SPEC   its probability alone, where an image has several labels
         A vs B         why A rather than B           against:SPEC     what speaks against it
         finer:SPEC     what sets it apart from the 3 most similar classes (finer5: from 5)
+        any:NAME       any of the classes with this word in their names: log Σ exp of their logits,
+                       whose probability is the sum of theirs (any:281,282 by their indices)
+        281,282        several classes, each for itself
         class:NAME     a class by its name, even where the name is one of the words above
 
     and where the network gives maps, boxes or tokens::
@@ -98,6 +102,8 @@ def _parse_words(words: str, labels: Labels) -> Choice:
         return Contrast(*(_parse_one(side, labels, words) for side in sides))
     if len(sides) > 2:
         raise TargetError(f"target {words!r} has more than two sides; write 'A vs B'")
+    if prefix == "any":
+        return _any(rest, labels)
     if found := _prefixed(prefix, rest, labels, words):
         return found
     if keyword == "predicted":
@@ -108,6 +114,8 @@ def _parse_words(words: str, labels: Labels) -> Choice:
         return TopK(int(top[1]))
     if re.fullmatch("[+-]?[0-9]+", words):
         return ClassScore(int(words))
+    if numbers := _numbers(words):
+        return Several(*map(ClassScore, numbers))
     if "@" in words and not exact_matches(words, labels or ()):
         return _placed(words, labels)
     return _named(words, labels)
@@ -128,6 +136,20 @@ def _prefixed(prefix: str, rest: str, labels: Labels, whole: str) -> Target | No
         noun = "output number" if prefix == "output" else "number"
         raise TargetError(f"target {whole!r} has no {noun}; write '{prefix}:0'")
     return numbered[prefix](int(rest))
+
+
+def _any(words: str, labels: Labels) -> Target:
+    """Any of the classes that a word or their indices name; the one, where there is only one."""
+    if numbers := _numbers(words):
+        return AnyOf(numbers)
+    classes = classes_with(words, labels or ()) if words else []
+    return AnyOf(classes, words) if len(classes) > 1 else _named(words, labels)
+
+
+def _numbers(words: str) -> list[int]:
+    """`281,282` → `[281, 282]`; nothing of any other words."""
+    several = re.fullmatch(r"[0-9]+(\s*,\s*[0-9]+)+", words)
+    return [int(part) for part in words.split(",")] if several else []
 
 
 def _placed(words: str, labels: Labels) -> Region:

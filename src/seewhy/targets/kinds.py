@@ -218,7 +218,7 @@ class Binary(Outcome):
         """The sigmoid of the side's logit."""
         if self.ending is not None:
             return self(outputs)
-        return _likely(self(_wide(as_logits(outputs))), outputs)
+        return _likely(self(wide_logits(as_logits(outputs))), outputs)
 
     def _words(self, labels: Labels) -> str:
         if labels is not None and len(labels) == 2:
@@ -568,7 +568,7 @@ def of_probability(target: Target) -> Target | None:
 
 def class_probability(logits: Tensor, index: int, sigmoid: bool) -> Tensor:
     """The probability of a class: (batch, classes, ...) → (batch, ...)."""
-    wide = _wide(logits)
+    wide = wide_logits(logits)
     own = wide[:, index, None]
     if not sigmoid and wide.shape[1] > 1:
         others = torch.cat((wide[:, :index], wide[:, index + 1 :]), dim=1)
@@ -576,8 +576,8 @@ def class_probability(logits: Tensor, index: int, sigmoid: bool) -> Tensor:
     return _likely(own[:, 0], logits)
 
 
-def _wide(logits: Tensor) -> Tensor:
-    """In float64, without −inf, whose gradients would be NaN."""
+def wide_logits(logits: Tensor) -> Tensor:
+    """Logits in float64, without −inf, whose gradients would be NaN."""
     if logits.isposinf().any():
         raise TargetError(
             "the network's output holds +inf, which has no probability; run it in float32 and "
