@@ -330,6 +330,24 @@ def test_masks_beside_images(tmp_path: Path) -> None:
     assert ignored.tolist() == [[False] * 3, [False, True, False]]
 
 
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        ({"1": "cat", "2": "dog"}, ("cat", "dog")),
+        ({"0": "background", "1": "background", "2": "dog"}, ("background", "dog")),
+        ({"0": "cat", "1": "Background", "2": "dog"}, ("cat", "dog")),
+        ({"0": "cat", "1": "cow", "2": "dog"}, ("cat", "cow", "dog")),
+    ],
+)
+def test_which_value_is_the_background(
+    tmp_path: Path, classes: dict[str, str], labels: tuple[str, ...]
+) -> None:
+    picture(tmp_path / "images" / "a.jpg", 3, 2)
+    index_png(tmp_path / "masks" / "a.png", [[0, 1, 1], [2, 2, 0]])
+    write_json(tmp_path / "classes.json", classes)
+    assert read_dataset(tmp_path).labels == labels
+
+
 def test_roboflow_s_masks(tmp_path: Path) -> None:
     for part in ("train", "valid"):
         picture(tmp_path / part / "a.jpg", 3, 2)
