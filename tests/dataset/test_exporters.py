@@ -183,6 +183,22 @@ def test_yolo_in_parts_without_a_yaml(tmp_path: Path, layout: str) -> None:
         read_dataset(tmp_path)
 
 
+@pytest.mark.parametrize("names", ["data.yaml", "classes.txt"])
+@pytest.mark.parametrize("given", ["train", "train/images"])
+def test_a_part_of_yolo_has_its_classes_from_above(tmp_path: Path, names: str, given: str) -> None:
+    for part in ("train", "valid"):
+        yolo(tmp_path, f"{part}/images", f"{part}/labels", f"{part}1")
+    if names == "data.yaml":
+        text(tmp_path / names, "train: train/images\nval: valid/images\nnames: [cat, dog]\n")
+    else:
+        text((tmp_path / given).parent / names, "cat\ndog\n")
+    if (names, given) == ("data.yaml", "train/images"):  # two folders below it
+        with pytest.raises(DataError, match="names the classes"):
+            read_dataset(tmp_path / given)
+        return
+    assert boxes(read_dataset(tmp_path / given)) == {"train1.jpg": (CAT, DOG)}
+
+
 def test_classes_that_nothing_names_are_no_guess(tmp_path: Path) -> None:
     yolo(tmp_path, "images", "labels", "a")
     with pytest.raises(DataError, match=r"names the classes of its texts; add a data\.yaml"):
