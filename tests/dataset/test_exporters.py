@@ -183,6 +183,22 @@ def test_yolo_in_parts_without_a_yaml(tmp_path: Path, layout: str) -> None:
         read_dataset(tmp_path)
 
 
+@pytest.mark.parametrize("names", ["data.yaml", "classes.txt"])
+@pytest.mark.parametrize("given", ["train", "train/images"])
+def test_a_part_of_yolo_has_its_classes_from_above(tmp_path: Path, names: str, given: str) -> None:
+    for part in ("train", "valid"):
+        yolo(tmp_path, f"{part}/images", f"{part}/labels", f"{part}1")
+    if names == "data.yaml":
+        text(tmp_path / names, "train: train/images\nval: valid/images\nnames: [cat, dog]\n")
+    else:
+        text((tmp_path / given).parent / names, "cat\ndog\n")
+    if (names, given) == ("data.yaml", "train/images"):  # two folders below it
+        with pytest.raises(DataError, match="names the classes"):
+            read_dataset(tmp_path / given)
+        return
+    assert boxes(read_dataset(tmp_path / given)) == {"train1.jpg": (CAT, DOG)}
+
+
 def test_classes_that_nothing_names_are_no_guess(tmp_path: Path) -> None:
     yolo(tmp_path, "images", "labels", "a")
     with pytest.raises(DataError, match=r"names the classes of its texts; add a data\.yaml"):
@@ -328,6 +344,24 @@ def test_masks_beside_images(tmp_path: Path) -> None:
     assert ignored is not None
     assert dog.tolist() == [[False] * 3, [True, False, False]]
     assert ignored.tolist() == [[False] * 3, [False, True, False]]
+
+
+@pytest.mark.parametrize(
+    ("classes", "labels"),
+    [
+        ({"1": "cat", "2": "dog"}, ("cat", "dog")),
+        ({"0": "background", "1": "background", "2": "dog"}, ("background", "dog")),
+        ({"0": "cat", "1": "Background", "2": "dog"}, ("cat", "dog")),
+        ({"0": "cat", "1": "cow", "2": "dog"}, ("cat", "cow", "dog")),
+    ],
+)
+def test_which_value_is_the_background(
+    tmp_path: Path, classes: dict[str, str], labels: tuple[str, ...]
+) -> None:
+    picture(tmp_path / "images" / "a.jpg", 3, 2)
+    index_png(tmp_path / "masks" / "a.png", [[0, 1, 1], [2, 2, 0]])
+    write_json(tmp_path / "classes.json", classes)
+    assert read_dataset(tmp_path).labels == labels
 
 
 def test_roboflow_s_masks(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@
 "cat"}`, or Roboflow's `_classes.csv` says what the values mean. Where the pictures lie elsewhere,
 `pictures.json` says where, and which mask belongs to which.
 
-The value called background shows no class; without a name it is 0. 255 counts for no class, unless
-it is named.
+0 is the background, unless it is named as something else: then what is called background is. 255
+counts for no class, unless it is named.
 """
 
 from __future__ import annotations
@@ -218,10 +218,13 @@ def _record(
             f"the mask '{mask}' has the values {strange[:8]}, which no class has: the classes are "
             f"{named([f'{value}: {called}' for value, called in classes.items()])}"
         )
+    background = {0}
+    if classes.get(0, _BACKGROUND).casefold() != _BACKGROUND:
+        background = {v for v, called in classes.items() if called.casefold() == _BACKGROUND}
     shown = {
         called: (value,)
         for value, called in classes.items()
-        if value in values and called.casefold() != _BACKGROUND
+        if value in values and value not in background
     }
     drawn = frame.masks(IndexMasks(mask, shown, masks.void))
     return Record(name, image, tuple(shown), masks=drawn)

@@ -12,11 +12,12 @@ box are key points.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +157,18 @@ def _layout(path: Path, shelf: Shelf) -> _Layout | None:
     parts = _parts(path, shelf)
     if not parts:
         return None
-    folders = [path, path / "labels", *(source for some in parts.values() for source in some)]
-    for folder in dict.fromkeys(folders):
-        for name in _NAMES:
-            if shelf.has(folder / name):
-                names = dict(enumerate(_lines(folder / name)))
-                return _Layout(names, folder / name, parts, root=path)
+    sources = [source for some in parts.values() for source in some]
+    folders = dict.fromkeys((path, path / "labels", *sources, path.parent))
+    for file in (folder / name for folder in folders for name in _NAMES):
+        if shelf.has(file):
+            names = {number: printable(name) for number, name in enumerate(_lines(file))}
+            return _Layout(names, file, parts, root=path)
+    # A part of a data set was given, whose classes are named above it.
+    for name in shelf.with_ending(path.parent, ".yaml", ".yml"):
+        with contextlib.suppress(DataError):
+            above = _described(path.parent / name, shelf)
+            if above is not None:
+                return replace(above, parts=parts, root=path)
     return _Layout({}, None, parts, root=path)
 
 
