@@ -43,7 +43,9 @@ def find_pictures(arguments: Sequence[str], *, leave_out: Path) -> Found:
     for argument in arguments:
         meant = list(_meant_by(argument, leave_out.resolve(), found))
         if not meant and Path(argument).is_dir():
-            found.misses.append(f"the folder '{argument}' holds no file with the ending of a picture.")
+            found.misses.append(
+                f"the folder '{argument}' holds no file with the ending of a picture."
+            )
         elif not meant:
             found.misses.append(f"the pattern '{argument}' matches no file.")
         for picture in meant:
