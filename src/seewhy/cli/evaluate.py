@@ -14,7 +14,8 @@ from rich.console import Console
 from seewhy.cli import options, parsing
 from seewhy.cli.completion import complete_metrics
 from seewhy.cli.loading import ModelOptions
-from seewhy.cli.terminal import progress, say, say_error, say_json, show_table
+from seewhy.cli.terminal import progress, say, say_error, say_json, say_note, show_table
+from seewhy.dataset.formats import FORMATS
 from seewhy.errors import DataError
 from seewhy.metrics import METRICS
 
@@ -107,9 +108,18 @@ def evaluate(
             show_default="where the layout has them",
         ),
     ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--kind",
+            metavar="NAME",
+            help=f"The format of the data: one of {', '.join(FORMATS)}.",
+            show_default="recognised by what is there",
+        ),
+    ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", metavar="NAME", help="Of Pascal VOC, such as val."),
+        typer.Option("--split", metavar="NAME", help="The part of the data set, such as val."),
     ] = None,
     limit: Annotated[
         int | None,
@@ -117,7 +127,7 @@ def evaluate(
             "--limit",
             min=1,
             metavar="N",
-            help="So many pictures, drawn by the seed.",
+            help="Evaluate a random sample of N pictures.",
             show_default="all",
         ),
     ] = None,
@@ -147,7 +157,8 @@ def evaluate(
         ),
     ] = False,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Of the sample and of the intervals.")
+        int,
+        typer.Option("--seed", metavar="N", help="The seed of all that is random."),
     ] = 0,
     layer: options.Layer = None,
     out: Annotated[
@@ -190,7 +201,9 @@ def evaluate(
     from seewhy.evaluation.running import evaluate as evaluated
 
     with progress(f"reading {data}"):
-        dataset = read_dataset(data, images=images, split=split)
+        dataset = read_dataset(data, kind=kind, images=images, split=split)
+    for note in dataset.notes:
+        say_note(note)
     if only:
         dataset = dataset.only(parsing.split(only))
     names = names or default_metrics(dataset)

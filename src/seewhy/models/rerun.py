@@ -485,7 +485,7 @@ class Rerun:
         )
 
     def _give_way(self, error: Exception) -> None:
-        """The next way to rerun, or the end."""
+        """Fall back to the next strategy, or raise."""
         reason = str(error)
         if not isinstance(error, _InexactError):
             first_line = next(iter(reason.splitlines()), "")

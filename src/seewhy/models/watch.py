@@ -340,7 +340,7 @@ def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Itera
 
 
 def check_calls(layer: Layer, count: int) -> None:
-    """A layer that ran `count` times in a forward has the one call that is meant.
+    """Check that exactly one call of a layer is selected.
 
     Raises:
         LayerError: if it did not run, has no such call, or runs several times and none was chosen.
