@@ -495,3 +495,39 @@ def test_a_photograph_is_refused_where_bands_are_wanted_and_says_what_was_assume
         seewhy.explain(ByBand(4), torch.zeros(4, 8, 8))
     why = seewhy.explain(ByColour(), picture(224, 224).astype(np.float32), 0, rgb=(0, 1, 2))
     assert any("assumed" in said for said in why.warnings)
+
+
+class Teacher(nn.Module):
+    """A branch that runs last and has no say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.student = nn.Conv2d(3, 4, 3, padding=1)
+        self.teacher = nn.Conv2d(3, 4, 3, padding=1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.head(self.student(x).relu().mean((2, 3)))
+        self.teacher(x)
+        return scores
+
+
+def test_a_named_layer_is_tested_once_and_what_speaks_against_it_is_said() -> None:
+    torch.manual_seed(0)
+    model, calls = Teacher().eval(), 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    model.register_forward_hook(count)
+    explainer = seewhy.Explainer(model, layer="teacher", method=["grad-cam", "saliency"])
+    picture = torch.rand(3, 16, 16)
+    at_layer, of_pixels = explainer.many([picture], 1)
+    assert any("has no gradient at layer 'teacher'" in one for one in at_layer.warnings)
+    assert not any("teacher" in one for one in of_pixels.warnings)
+    first, calls = calls, 0
+    list(explainer.many([picture], 1))
+    assert first - calls <= 4  # the test ran once
+    right = seewhy.Explainer(model, layer="student")(picture, 1)
+    assert not any("student" in one for one in right.warnings)

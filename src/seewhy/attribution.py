@@ -15,7 +15,7 @@ from seewhy.evidence import Evidence, lacking
 from seewhy.evidence.attention import on_grid
 from seewhy.evidence.changes import of_one_image
 from seewhy.evidence.pixels import check_operations
-from seewhy.layers import LayerSpec, layers_of
+from seewhy.layers import LayerSpec, check_layers, layers_of
 from seewhy.meaning import said_of
 from seewhy.methods import METHODS
 from seewhy.methods.fusion import fuse as fuse_maps
@@ -144,6 +144,8 @@ def answer(
     layers: list[Layer] = []
     if any(one.place == "layer" for one in methods):
         layers = layers_of(bound, inputs, request.layer)
+    tested = request.tested and request.layer is not None
+    against = check_layers(bound, inputs, layers) if tested else ((),) * len(layers)
     rows = tuple(dict.fromkeys(row for one in methods for row in one.evidence))
     needs = {need for row in rows for need in row.needs}
     made: dict[int, list[_Made]] = {}
@@ -168,7 +170,7 @@ def answer(
     for number, one in enumerate(methods):
         if number not in made:
             made[number] = _made(one, evidence, request.options_of(one))
-    return _gathered([made[number] for number in range(len(methods))], evidence, request)
+    return _gathered([made[number] for number in range(len(methods))], evidence, request, against)
 
 
 @dataclass(frozen=True)
@@ -246,13 +248,25 @@ def _checked(made: Any, method: Method, count: int, evidence: Evidence, layer: i
     return made
 
 
-def _gathered(made: Sequence[list[_Made]], evidence: Evidence, request: Request) -> Attribution:
-    """The maps of all methods, fused where that was asked for, with names and warnings."""
+def _gathered(
+    made: Sequence[list[_Made]],
+    evidence: Evidence,
+    request: Request,
+    against: Sequence[tuple[str, ...]],
+) -> Attribution:
+    """The maps of all methods, fused where that was asked for, with names and warnings.
+
+    `against` is what speaks against each of the layers.
+    """
     maps, names, warnings = [], [], []
     for method, by_layer in zip(request.methods, made, strict=True):
         called: list[str] = [method.place] * len(by_layer)
         if method.place == "layer":
             called = [str(layer) for layer in evidence.layers]
+            by_layer = [
+                _Made(one.map, (*one.notes, *said))
+                for one, said in zip(by_layer, against, strict=True)
+            ]
         if request.fuse is not None:
             said = tuple(dict.fromkeys(note for one in by_layer for note in one.notes))
             fused = _fused([one.map for one in by_layer], request.fuse)

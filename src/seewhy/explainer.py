@@ -113,7 +113,7 @@ class Explainer:
         self.preprocess = preprocess if rgb is None else replace(preprocess, rgb=rgb)
         self.request = Request.of(
             method, layer=layer, fuse=fuse, output=output, picture=picture, shared=shared,
-            speed=speed, options=options,
+            speed=speed, options=options, tested=True,
         )  # fmt: skip
         self.inputs, self.batch_size = inputs, batch_size
 

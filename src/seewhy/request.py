@@ -29,6 +29,8 @@ class Request:
         shared: inputs that belong to all images together.
         speed: how the network runs for methods that run it many times.
         options: of the methods, for each that has such an option.
+        tested: whether a named layer is tested by intervention, which takes at most four forward
+            passes once for a model, layer and size of picture; `Explainer` does, `attribute` not.
     """
 
     methods: tuple[Method, ...]
@@ -39,6 +41,7 @@ class Request:
     shared: tuple[str | int, ...] = ()
     speed: Speed = EXACT
     options: Mapping[str, Any] = field(default_factory=dict)
+    tested: bool = False
 
     def __post_init__(self) -> None:
         names = ", ".join(one.name for one in self.methods)
