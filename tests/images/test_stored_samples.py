@@ -300,6 +300,7 @@ def test_a_profile_that_does_not_fit_is_ignored_and_said_to_be(tmp_path, icc, sa
     [
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing.*rsvg-convert"),
         (b"<?xml version='1.0'?>\n<svg/>", "an SVG drawing"),
+        (b"<!DOCTYPE html><body><svg width='9'/>", "a web page"),
         (b"%PDF-1.4\n", "a PDF document.*pdftoppm"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer.*git lfs pull"),
         (b"\n <!DOCTYPE html><title>404</title>", "a web page.*download the file itself"),

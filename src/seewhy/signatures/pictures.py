@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from seewhy.signatures import Kind, kind_of
+from seewhy.signatures import SERVER_ERROR, Kind, kind_of
 
 HEIC = Kind("a HEIC photograph", 'reading those needs: pip install "seewhy[heic]"')
 DICOM = Kind("a DICOM file", 'reading those needs: pip install "seewhy[dicom]"')
@@ -68,9 +68,8 @@ def picture_kind(head: bytes) -> Kind | None:
         return _BRANDS[head[8:12]]
     if head[:4] in (b"II*\0", b"MM\0*") and head[8:10] == b"CR":
         return RAW
-    if b"<svg" in head.lower():
-        return SVG
-    return kind_of(head, _OPENINGS)
+    kind = kind_of(head, _OPENINGS)
+    return SVG if kind in (None, SERVER_ERROR) and b"<svg" in head.lower() else kind
 
 
 def readers() -> dict[str, Kind]:
