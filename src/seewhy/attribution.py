@@ -30,6 +30,7 @@ from seewhy.models.load import LoadedModel
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
 from seewhy.models.rerun import Rerun, rerunning
+from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import Layer, Watch, watch
 from seewhy.targets import Resolved, looks_like_probabilities
 
@@ -117,6 +118,7 @@ class Attribution:
     warnings: list[list[list[list[tuple[str, ...]]]]]
 
 
+@given_back
 def run(
     model: nn.Module | LoadedModel,
     inputs: Any,

@@ -23,6 +23,7 @@ from seewhy.models.bound import bind, to_model
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.rerun import rerunning
+from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import Layer, watch
 from seewhy.targets import predictions, short_label
 
@@ -80,6 +81,7 @@ class Concepts:
         return path
 
 
+@given_back
 def find_concepts(
     model: nn.Module | LoadedModel,
     images: ImageSource | Sequence[ImageSource],

@@ -31,7 +31,7 @@ from seewhy.models.many_runs import EXACT, ChannelsLast, Speed, many_runs
 from seewhy.models.modules import modules_of
 from seewhy.models.relu_rules import ReluRule, Rule
 from seewhy.models.rerun import Rerun, in_chunks, rerunning
-from seewhy.models.undisturbed import undisturbed
+from seewhy.models.undisturbed import no_inference, undisturbed
 from seewhy.models.watch import CUTS, WITHOUT_GRADIENT, Layer, Watch, has_gradient
 from seewhy.models.without_channels import WithoutChannels
 from seewhy.precision import at_least_float32
@@ -247,7 +247,7 @@ class Evidence:
         run, self._pixels = self._pixels, None  # what the graph holds is freed
         if run is not None and inputs is self._rows and run[0] == rule:
             _, seeing, leaf, logits = run
-            with torch.inference_mode(False), torch.enable_grad():
+            with no_inference(), torch.enable_grad():
                 columns = self._score(logits).unbind(1)
                 last = len(columns) - 1
                 by_target = [_gradient(one, leaf, t < last) for t, one in enumerate(columns)]
@@ -303,12 +303,13 @@ class Evidence:
 
     def _of_attention(self, run: Attended, what: Callable[..., list[Tensor]]) -> list[Tensor]:
         """What a run says of each target's score, targets laid along the batch."""
-        logits, batch = at_least_float32(run.outputs), len(self.inputs)
-        columns = [
-            torch.stack([target(logits[i::batch]).sum() for i, target in enumerate(column)]).sum()
-            for column in zip(*self.targets.targets, strict=True)
-        ]
-        return _along_the_batch([what(run, column, keep_graph=True) for column in columns])
+        with no_inference(), torch.enable_grad():  # whatever the caller's mode is
+            logits, batch = at_least_float32(run.outputs), len(self.inputs)
+            columns = [
+                torch.stack([one(logits[i::batch]).sum() for i, one in enumerate(column)]).sum()
+                for column in zip(*self.targets.targets, strict=True)
+            ]
+            return _along_the_batch([what(run, column, keep_graph=True) for column in columns])
 
     def on_grid(self, relevance: Any, rows: int, method: str) -> Tensor:
         """A map `(rows, *positions)` from the relevance of all tokens, `(rows, tokens)`."""
@@ -474,7 +475,7 @@ class Evidence:
         """What the targets read, `(versions, targets)`, where `model` gives the outputs."""
 
         def scores(versions: Tensor) -> Tensor:
-            with torch.inference_mode(False), torch.no_grad():
+            with no_inference(), torch.no_grad():
                 logits = at_least_float32(model(versions))[: len(versions)]
                 return torch.stack([target(logits) for target in targets], 1)
 

@@ -19,6 +19,7 @@ from seewhy.layers import layers_of
 from seewhy.models.bound import bind
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
+from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import watch
 from seewhy.targets import resolve
 
@@ -84,6 +85,7 @@ class FeatureMaps:
         return path
 
 
+@given_back
 def feature_maps(
     model: nn.Module | LoadedModel,
     image: ImageSource,
