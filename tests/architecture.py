@@ -148,12 +148,13 @@ def defines_modes(tree: Tree) -> set[str]:
 
 def pushes_modes(tree: Tree) -> set[str]:
     """Files that name a mode which the package defines, and so may enter it."""
-    modes = {
-        node.name
+    bases = {
+        node.name: set(map(_name, node.bases))
         for text in tree.values()
         for node in nodes_of(text)
-        if isinstance(node, ast.ClassDef) and any(_name(base) in MODES for base in node.bases)
+        if isinstance(node, ast.ClassDef)
     }
+    modes = {name for name in bases if _reached(bases, name) & set(MODES)}
     defining = defines_modes(tree)
     named = re.compile("|".join(modes))
     return {path for path, text in tree.items() if path not in defining and _says(text, named)}

@@ -110,8 +110,15 @@ MODULE_HOOKS = {"models/undisturbed.py"}
 TENSOR_HOOKS = {"models/bias_gradients.py", "models/relu_rules.py"}  # they die with the graph
 SWITCHED_FORWARDS = {"models/rerun.py"}
 EAGER = {"models/undisturbed.py"}
-MODES_DEFINED = {"models/attending.py", "models/bias_gradients.py", "models/relu_rules.py"}
-MODES_PUSHED = {"models/attention.py", "evidence/first_run.py", "evidence/pixels.py"}
+MODES_DEFINED = {"models/undisturbed.py"}
+MODES_PUSHED = {
+    "models/attending.py",  # this and the next two say what a mode sees
+    "models/bias_gradients.py",
+    "models/relu_rules.py",
+    "models/attention.py",
+    "evidence/first_run.py",
+    "evidence/pixels.py",
+}
 
 
 def unlisted(tree, table=MAY_IMPORT):

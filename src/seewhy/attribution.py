@@ -25,6 +25,7 @@ from seewhy.models.load import LoadedModel
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
 from seewhy.models.rerun import Rerun, rerunning
+from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import Layer, Watch, watch
 from seewhy.request import Request
 from seewhy.targets import Counterfactual, Resolved
@@ -124,6 +125,7 @@ def run(
     return answer(model, inputs, target, Request.of(methods, **fields), labels=labels)
 
 
+@given_back
 def answer(
     model: nn.Module | LoadedModel,
     inputs: Any,

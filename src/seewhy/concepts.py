@@ -21,6 +21,7 @@ from seewhy.models.bound import bind, to_model
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.rerun import rerunning
+from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import Layer, watch
 from seewhy.one_line import one_line
 from seewhy.saving import png_of, save
@@ -121,6 +122,7 @@ class Concepts:
         return png_of(self._page())
 
 
+@given_back
 def find_concepts(
     model: nn.Module | LoadedModel,
     images: ImageSource | Sequence[ImageSource],

@@ -17,6 +17,7 @@ from seewhy.layers import layers_of
 from seewhy.models.bound import bind
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector, find_logits
+from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import watch
 from seewhy.one_line import one_line
 from seewhy.saving import png_of, save
@@ -125,6 +126,7 @@ class FeatureMaps:
         return png_of(self._page())
 
 
+@given_back
 def find_features(
     model: nn.Module | LoadedModel,
     image: ImageSource,

@@ -14,12 +14,9 @@ from typing import Any
 import pytest
 
 from seewhy.dataset.results import (
-    Results,
     Row,
-    merge_results,
     open_results,
     read_results,
-    write_results,
 )
 from seewhy.errors import DataError
 
@@ -217,36 +214,6 @@ def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
     path.write_bytes(b"".join([*lines[:2], damage, *lines[3:]]))
     with pytest.raises(DataError, match="line 3, is damaged"):
         read_results(path)
-
-
-def test_files_of_several_workers_are_merged(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{name}.jsonl" for name in "abc"]
-    fill(paths[0], 3)
-    fill(paths[1], 3, first=2)  # img2 was made twice
-    fill(paths[2], 1, first=9)
-    merged = merge_results(paths)
-    assert merged.rows == tuple(row(number) for number in (0, 1, 2, 3, 4, 9))
-    write_results(tmp_path / "all.jsonl", merged)
-    assert read_results(tmp_path / "all.jsonl") == merged
-    fill(tmp_path / "all.jsonl", 1, first=5)  # and it can go on
-    assert len(read_results(tmp_path / "all.jsonl").rows) == 7
-
-
-def test_files_that_contradict_each_other_are_not_merged(tmp_path: Path) -> None:
-    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
-    with open_results(one, PROTOCOL) as store:
-        store.add([row(0, deletion=0.5, curve=[math.nan])])
-    with open_results(other, PROTOCOL) as store:
-        store.add([row(0, deletion=0.5 + 1e-7, curve=[math.nan])])
-    assert len(merge_results([one, other]).rows) == 1  # rounding
-    write_results(other, Results(PROTOCOL, (row(0, deletion=0.6, curve=[math.nan]),)))
-    with pytest.raises(DataError, match=r"differ in the values of img0\.jpg"):
-        merge_results([one, other])
-    write_results(other, Results({"model": "demo"}, ()))
-    with pytest.raises(DataError, match="another protocol"):
-        merge_results([one, other])
-    with pytest.raises(DataError, match="no results were named"):
-        merge_results([])
 
 
 def test_a_row_that_is_replaced_counts_from_then_on(tmp_path: Path) -> None:

@@ -15,20 +15,18 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from seewhy.errors import DataError
-from seewhy.files import written_aside
 
 if sys.platform != "win32":  # where two runs into one file are not caught
     import fcntl
 
 _BEGINNING = '{"seewhy results": 1, "protocol": '
-_NEAR = 1e-4
 
 Key = tuple[str, str, str]
 """(record, method, target)."""
@@ -171,38 +169,6 @@ def read_results(path: str | os.PathLike[str]) -> Results:
     return found
 
 
-def merge_results(paths: Sequence[str | os.PathLike[str]]) -> Results:
-    """The rows of several files with one protocol, each key once.
-
-    Raises:
-        DataError: the protocols differ, or two files differ in what they say of one key.
-    """
-    if not paths:
-        raise DataError("no results were named; at least one file is wanted.")
-    first: Results | None = None
-    rows: dict[Key, tuple[Row, Path]] = {}
-    for path in map(Path, paths):
-        found = read_results(path)
-        first = first or found
-        _same_protocol(first.protocol, found.protocol, path)
-        for row in found.rows:
-            known, where = rows.setdefault(row.key, (row, path))
-            if not _alike(_as_json(known.values), _as_json(row.values)):
-                raise DataError(
-                    f"'{where}' and '{path}' differ in the values of {', '.join(row.key)}; "
-                    "leave out the one that is wrong."
-                )
-    assert first is not None
-    return Results(first.protocol, tuple(row for row, _ in rows.values()))
-
-
-def write_results(path: str | os.PathLike[str], results: Results) -> None:
-    """A file of results written whole, in place of what was there."""
-    with written_aside(Path(path)) as aside:
-        text = _header(results.protocol) + "".join(_line(row) for row in results.rows)
-        aside.write_bytes(text.encode())
-
-
 def _parse(content: bytes, path: Path) -> tuple[Results | None, int]:
     """The results, if there is a whole first line, and the length of the whole lines."""
     end = content.rfind(b"\n") + 1
@@ -294,17 +260,6 @@ def _differences(there: Any, here: Any, name: str) -> Iterator[str]:
                 yield from _differences(there[key], here[key], inner)
     elif there != here:
         yield f"{name} was {there!r} and is {here!r} now"
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Equal, but for what another machine makes of the same sums."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_alike(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=_NEAR, abs_tol=_NEAR)
-    return bool(one == other)
 
 
 def _append(file: int, path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from seewhy.errors import MethodError
 from seewhy.evidence.agreement import is_half, near
 from seewhy.evidence.table import of_batch
 from seewhy.models.attention import Attended, AttentionPath, attend, find_attention
+from seewhy.models.undisturbed import no_inference
 from seewhy.precision import at_least_float32
 
 if TYPE_CHECKING:
@@ -106,9 +107,10 @@ def _attend(run: Evidence, *, every: bool, mean: bool = False) -> Attended:
 
 def _of_attention(run: Evidence, seen: Attended, what: Callable[..., list[Tensor]]) -> list[Tensor]:
     """What a run says of each target's score, targets laid along the batch."""
-    logits, batch = at_least_float32(seen.outputs), len(run.inputs)
-    columns = [
-        torch.stack([target(logits[i::batch]).sum() for i, target in enumerate(column)]).sum()
-        for column in zip(*run.targets.targets, strict=True)
-    ]
-    return run.along_the_batch([what(seen, column, keep_graph=True) for column in columns])
+    with no_inference(), torch.enable_grad():  # whatever the caller's mode is
+        logits, batch = at_least_float32(seen.outputs), len(run.inputs)
+        columns = [
+            torch.stack([one(logits[i::batch]).sum() for i, one in enumerate(column)]).sum()
+            for column in zip(*run.targets.targets, strict=True)
+        ]
+        return run.along_the_batch([what(seen, column, keep_graph=True) for column in columns])

@@ -22,7 +22,7 @@ from seewhy.evidence.table import Row, of_image
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import EXACT, many_runs
 from seewhy.models.rerun import Rerun, in_chunks, rerunning
-from seewhy.models.undisturbed import undisturbed
+from seewhy.models.undisturbed import no_inference, undisturbed
 from seewhy.models.without_channels import WithoutChannels
 from seewhy.precision import at_least_float32
 from seewhy.targets import Counterfactual, Finer, Target, of_probability
@@ -202,7 +202,7 @@ def _scores_of(model: Callable[[Tensor], Any], targets: Sequence[Target]) -> Sco
     """What the targets read, `(versions, targets)`, where `model` gives the outputs."""
 
     def scores(versions: Tensor) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():
+        with no_inference(), torch.no_grad():
             logits = at_least_float32(model(versions))[: len(versions)]
             return torch.stack([target(logits) for target in targets], 1)
 

@@ -16,7 +16,7 @@ from seewhy.evidence.table import Need, of_batch
 from seewhy.models.bias_gradients import BiasGradients
 from seewhy.models.bound import Bound
 from seewhy.models.relu_rules import ReluRule
-from seewhy.models.undisturbed import undisturbed
+from seewhy.models.undisturbed import no_inference, undisturbed
 from seewhy.models.watch import CUTS, WITHOUT_GRADIENT, has_gradient
 from seewhy.precision import at_least_float32
 
@@ -107,7 +107,7 @@ def _input_gradients(run: Evidence, copies: Tensor, relu: str) -> Tensor:
     first, run.first_run = run.first_run, None  # what the graph holds is freed
     if first is not None and copies is run.rows and first.relu == relu:
         seeing = first.seeing
-        with torch.inference_mode(False), torch.enable_grad():
+        with no_inference(), torch.enable_grad():
             columns = run.score(first.logits).unbind(1)
             last = len(columns) - 1
             by_target = [_gradient(one, first.leaf, t < last) for t, one in enumerate(columns)]

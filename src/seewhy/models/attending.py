@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
 
+from seewhy.models.undisturbed import Seeing
 from seewhy.precision import at_least_float32
 
 See = Callable[[Tensor, torch.Size], None]
 """Shown the probabilities of an attention, and their shape `(..., heads, queries, keys)`."""
 
 
-class Attending(TorchFunctionMode):
+class Attending(Seeing):
     """Shows `see` the probabilities of every attention, in the order of the calls.
 
     Those of `nn.MultiheadAttention` are shown as torch has them, `(batch * heads, queries, keys)`.

@@ -23,7 +23,7 @@ from seewhy.models.attending import Attending
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.modules import modules_of
 from seewhy.models.outputs import replace_tensor, tensors_in
-from seewhy.models.undisturbed import hooked, undisturbed
+from seewhy.models.undisturbed import given_back, hooked, undisturbed
 from seewhy.models.watch import CUTS, WITHOUT_GRADIENT, has_gradient
 from seewhy.precision import at_least_float32
 
@@ -127,6 +127,7 @@ class _Met:
     calls: tuple[_Call, ...]
 
 
+@given_back
 def find_attention(model: nn.Module, image: Tensor) -> AttentionPath:
     """The attentions among the tokens of a picture `(1, channels, height, width)`.
 
@@ -318,6 +319,7 @@ class Attended:
         return read / read.sum(1, keepdim=True)
 
 
+@given_back
 def attend(
     model: nn.Module,
     inputs: Tensor,

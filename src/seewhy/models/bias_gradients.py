@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
+from seewhy.models.undisturbed import Seeing
 from seewhy.precision import at_least_float32
 
 
-class BiasGradients(TorchFunctionMode):
+class BiasGradients(Seeing):
     """A context in which forward passes have bias times gradient kept when gradients are taken.
 
     An explicit bias is a convolution's or a linear map's. Implicit ones (Srinivas 2019, sec. 3) are

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from seewhy.errors import MethodError
 from seewhy.models.bound import Bound
 from seewhy.models.rerun import is_out_of_memory
-from seewhy.models.undisturbed import undisturbed
+from seewhy.models.undisturbed import given_back, no_inference, undisturbed
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -105,6 +105,7 @@ class _Plain:
     def __init__(self, model: nn.Module) -> None:
         self._model, self._run = model, ChannelsLast(model)
 
+    @given_back
     def __call__(self, images: Tensor) -> Any:
         with undisturbed(self._model), torch.no_grad():
             return self._run(images)
@@ -116,7 +117,7 @@ class _Copy:
     def __init__(self, model: nn.Module, speed: Speed) -> None:
         self._dtype = PRECISIONS[speed.precision]
         self._speed = speed
-        with torch.inference_mode(False):
+        with no_inference():
             module = copy.deepcopy(model).requires_grad_(False)
             if speed.precision != "float32":
                 module = module.to(self._dtype)
@@ -135,7 +136,7 @@ class _Copy:
             images = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
         if images.ndim == 4:
             images = images.contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(False), torch.no_grad():
+        with no_inference(), torch.no_grad():
             try:
                 return bound.run(self._run, images) if bound else self._run(images)
             except Exception as error:

@@ -15,7 +15,7 @@ from seewhy.models.exported import is_a
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.modules import modules_of, unwrap
 from seewhy.models.trace import Call
-from seewhy.models.undisturbed import hooked, undisturbed
+from seewhy.models.undisturbed import given_back, hooked, undisturbed
 from seewhy.models.watch import Layer, replacing
 
 Key = tuple[Any, ...] | None
@@ -91,6 +91,7 @@ def token_counts(
     )
 
 
+@given_back
 def tokens_of_others(
     model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int
 ) -> Set[Call]:

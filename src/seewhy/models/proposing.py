@@ -26,6 +26,7 @@ from seewhy.models.placing import (
 )
 from seewhy.models.stacking import stacked_layers
 from seewhy.models.trace import Call, trace
+from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import Layer, has_gradient, watch
 from seewhy.precision import at_least_float32
 
@@ -474,6 +475,7 @@ def _is_scale_blind(activations: Tensor, gradient: Tensor) -> bool:
     return bool(products.sum(1).abs().sum() < 5e-3 * products.abs().sum())
 
 
+@given_back
 def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tensor] | None:
     """A layer's activations, and the gradient by them of the predicted class, or of all outputs.
 

@@ -10,44 +10,51 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-_lock = threading.Lock()
-_looking: Counter[int] = Counter()
+# The same thread may take it twice: what an interrupt left locked must not keep it waiting.
+_lock = threading.RLock()
 
 
-@contextmanager
-def without_recomputing() -> Iterator[None]:
-    """Reentrant checkpoints of this thread run their part directly while the block lasts."""
-    checkpoint = sys.modules.get("torch.utils.checkpoint")
-    if checkpoint is None:
-        yield
-        return
-    function, thread = checkpoint.CheckpointFunction, threading.get_ident()
-    try:
+class WithoutRecomputing:
+    """Reentrant checkpoints of the thread that made this run their part directly."""
+
+    holders: tuple[WithoutRecomputing, ...] = ()  # of all threads, as the function is
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+
+    def do(self) -> None:
+        """Put a function of ours in the checkpoint's place, where one was ever imported."""
+        checkpoint = sys.modules.get("torch.utils.checkpoint")
+        if checkpoint is None:
+            return
+        function = checkpoint.CheckpointFunction
         with _lock:
-            _looking[thread] += 1
+            WithoutRecomputing.holders = (*WithoutRecomputing.holders, self)
             function.apply = staticmethod(_direct(function))
-        yield
-    finally:
+
+    def undo(self, *, late: bool = False) -> None:  # noqa: ARG002
+        """The last to leave gives the checkpoint its own function back."""
         with _lock:
-            _looking[thread] -= 1
-            if _looking[thread] <= 0:
-                del _looking[thread]
-            if not _looking and "apply" in vars(function):
+            if self not in WithoutRecomputing.holders:
+                return
+            left = tuple(one for one in WithoutRecomputing.holders if one is not self)
+            function = sys.modules["torch.utils.checkpoint"].CheckpointFunction
+            if not left and "apply" in vars(function):
                 del function.apply
+            WithoutRecomputing.holders = left
 
 
 def _direct(function: type[torch.autograd.Function]) -> Callable[..., Any]:
     own = super(function, function).apply  # type: ignore[misc]  # of a class made in C
 
     def apply(run: Callable[..., Any], preserve: bool, *args: Any) -> Any:
-        if threading.get_ident() in _looking:
+        thread = threading.get_ident()
+        if any(one.thread == thread for one in WithoutRecomputing.holders):
             return run(*args)
         return own(run, preserve, *args)
 

@@ -16,12 +16,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn.functional import hardtanh
-from torch.overrides import TorchFunctionMode
+
+from seewhy.models.undisturbed import Seeing
 
 Rule = Literal["guided", "deconvnet"]
 
 
-class ReluRule(TorchFunctionMode):
+class ReluRule(Seeing):
     """A context in which forward passes are differentiated with a rule at each activation function.
 
     What they compute is unchanged. Rectifiers are ReLU in every form: `ReLU`, `ReLU6`, `Hardtanh`,

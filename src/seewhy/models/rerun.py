@@ -20,10 +20,11 @@ import dataclasses
 import enum
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ from seewhy.errors import LayerError, MethodError, ModelError
 from seewhy.models.grid import Grid
 from seewhy.models.modules import check_hookable, modules_of, unwrap
 from seewhy.models.outputs import tensors_in
-from seewhy.models.undisturbed import undisturbed
+from seewhy.models.undisturbed import Changed, Grad, lock, no_disturbance, no_inference
 from seewhy.models.watch import Layer, check_calls, replacing
 from seewhy.progress import report
 
@@ -81,7 +82,7 @@ class _Kept:
                 return torch.cat([tensor] * count)
             return tensor.expand(count, *tensor.shape[1:])
 
-        with torch.inference_mode(False), torch.no_grad():
+        with no_inference(), torch.no_grad():
             return _mapped(self.value, laid_out)
 
 
@@ -366,10 +367,7 @@ class Rerun:
             with torch.set_grad_enabled(differentiate):
                 return self._model(inputs)
         finally:
-            if before is None:
-                del _running[thread]
-            else:
-                _running[thread] = before
+            _end_of_run(thread, before)
 
     def at_call(
         self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any
@@ -527,8 +525,7 @@ class Rerun:
         return [tensor._version for kept in (self._input, *self._kept) for tensor in kept.tensors]
 
 
-@contextmanager
-def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Iterator[Rerun]:
+def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Changed[Rerun]:
     """Rerun `model` from `layer` on while the block lasts; it comes back exactly as it was.
 
     Inside the block the model is in eval mode and compiled parts run eagerly, as in `watch`. The
@@ -546,22 +543,35 @@ def rerunning(model: nn.Module, layer: Layer, inputs: Tensor) -> Iterator[Rerun]
     model = unwrap(model)
     check_hookable(layer.module)
     rerun = Rerun(model, layer, inputs)
-    with (
-        undisturbed(model),
-        torch.enable_grad(),
-        _switched(modules_of(model)),
-        ExitStack() as stack,
-    ):
-        if layer.beside:
-            for number, place in enumerate(layer.places):
-                stack.enter_context(replacing(place, rerun.at_place(number)))
-        else:
-            stack.enter_context(replacing(layer, rerun.at_layer))
-        rerun._start()
+    places = (
+        [replacing(place, rerun.at_place(number)) for number, place in enumerate(layer.places)]
+        if layer.beside
+        else [replacing(layer, rerun.at_layer)]
+    )
+    led = [Switched(modules_of(model)), *(change for one in places for change in one.changes)]
+    return _Rerunning([*no_disturbance(model), Grad(), *led], rerun)
+
+
+class _Rerunning(Changed[Rerun]):
+    """The block in which a model can be rerun: it begins with the first run."""
+
+    def __enter__(self) -> Rerun:
+        rerun = super().__enter__()
         try:
-            yield rerun
-        finally:
-            rerun._open = False
+            rerun._start()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return rerun
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.gives._open = False
+        super().__exit__(kind, error, traceback)
 
 
 def in_chunks(
@@ -637,7 +647,7 @@ class _Switch:
         self.module = module
         self.own = module.__dict__.get("forward")  # a model may itself have put one there
         self.forward = module.forward
-        self.holders = 0
+        self.holders: list[Switched] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         rerun = _running.get(threading.get_ident())
@@ -646,37 +656,57 @@ class _Switch:
         return rerun.at_call(self.module, self.forward, args, kwargs)
 
 
-_lock = threading.Lock()
 _running: dict[int, Rerun] = {}
 _switches: dict[nn.Module, _Switch] = {}
 
 
-@contextmanager
-def _switched(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Every module's `forward` goes through a switch, until the last thread has left."""
-    held: list[_Switch] = []
-    try:
-        with _lock:
-            for module in modules:
-                if isinstance(module, torch.jit.ScriptModule):
-                    continue  # its forward is no Python: it runs each time
+class Switched:
+    """Every module's `forward` goes through a switch, until the last holder has left."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        # The forward of TorchScript is no Python: it runs each time.
+        self._modules = [one for one in modules if not isinstance(one, torch.jit.ScriptModule)]
+        self._thread = threading.get_ident()
+        self._before = _running.get(self._thread)
+
+    def do(self) -> None:
+        """Put the switches in, or hold those that are there."""
+        with lock:
+            for module in self._modules:
                 switch = _switches.get(module)
                 if switch is None:
-                    switch = _switches[module] = _Switch(module)
-                    module.__dict__["forward"] = switch
-                switch.holders += 1
-                held.append(switch)
-        yield
-    finally:
-        with _lock:
-            for switch in held:
-                switch.holders -= 1
-                if switch.holders == 0:
-                    del _switches[switch.module]
-                    if switch.own is None:
-                        del switch.module.__dict__["forward"]
-                    else:
-                        switch.module.__dict__["forward"] = switch.own
+                    switch = _Switch(module)
+                    switch.holders.append(self)
+                    _switches[module] = switch
+                else:
+                    switch.holders.append(self)
+                module.__dict__["forward"] = switch
+
+    def undo(self, *, late: bool = False) -> None:
+        """Put back what nobody else holds, and nobody has replaced."""
+        with lock:
+            for module in self._modules:
+                switch = _switches.get(module)
+                if switch is None or self not in switch.holders:
+                    continue
+                if len(switch.holders) == 1:
+                    if module.__dict__.get("forward") is switch or not late:
+                        if switch.own is None:
+                            module.__dict__.pop("forward", None)
+                        else:
+                            module.__dict__["forward"] = switch.own
+                    del _switches[module]
+                else:
+                    switch.holders.remove(self)
+            if not late and _running.get(self._thread) is not self._before:
+                _end_of_run(self._thread, self._before)
+
+
+def _end_of_run(thread: int, before: Rerun | None) -> None:
+    if before is None:
+        _running.pop(thread, None)
+    else:
+        _running[thread] = before
 
 
 def _containers(model: nn.Module, part: nn.Module) -> set[nn.Module]:
@@ -698,7 +728,7 @@ def _containers(model: nn.Module, part: nn.Module) -> set[nn.Module]:
 
 def _copied(value: Any) -> Any:
     """The nested value with tensors of its own that autograd does not know."""
-    with torch.inference_mode(False), torch.no_grad():
+    with no_inference(), torch.no_grad():
         return _mapped(value, lambda tensor: tensor.detach().clone())
 
 

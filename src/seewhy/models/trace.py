@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from seewhy.models.modules import check_hookable, clean_name, is_weightless
 from seewhy.models.outputs import has_numbers, tensors_in
-from seewhy.models.undisturbed import hooked, undisturbed
+from seewhy.models.undisturbed import given_back, hooked, undisturbed
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +98,7 @@ class _Tracer:
         return call if known else None
 
 
+@given_back
 def trace(
     model: nn.Module, inputs: Tensor, named: nn.Module | None = None
 ) -> tuple[Any, list[Call]]:

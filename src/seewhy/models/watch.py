@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from seewhy.errors import LayerError, ModelError
 from seewhy.models.grid import Grid, Stack, find_grid
 from seewhy.models.modules import check_hookable, modules_of, unwrap
 from seewhy.models.outputs import has_numbers, replace_tensor, tensors_in
-from seewhy.models.undisturbed import hooked, undisturbed
+from seewhy.models.undisturbed import Changed, Grad, Hook, Hooks, no_disturbance
 from seewhy.precision import at_least_float32
 
 
@@ -208,6 +209,12 @@ class Watch:
         """The last linear map of the run (`Linear` or 1×1 convolution) and its input."""
         return self._linear
 
+    @property
+    def built_under_inference_mode(self) -> bool:
+        """Whether gradients are wanted that autograd cannot take for that reason."""
+        own = self._model.parameters()
+        return self._differentiate and any(parameter.is_inference() for parameter in own)
+
     def _run(self, inputs: Tensor, grad_mode: Any) -> Any:
         self._seen = [[] for _ in self.places]
         self._linear = None
@@ -280,10 +287,9 @@ class Watch:
             self._linear = (module, args[0].detach())
 
 
-@contextmanager
 def watch(
     model: nn.Module, layers: Sequence[Layer], *, differentiate: bool = True, linear: bool = False
-) -> Iterator[Watch]:
+) -> Changed[Watch]:
     """Watch `model` at `layers` while the block lasts; it comes back exactly as it was.
 
     Inside the block the model is in eval mode, autograd is on for what the caller computes from
@@ -304,24 +310,30 @@ def watch(
     for layer in layers:
         check_hookable(layer.module)
     seen = Watch(model, layers, differentiate)
-    hooks: list[tuple[nn.Module, Callable[..., Any]]]
-    hooks = [(place.module, seen.see(index)) for index, place in enumerate(seen.places)]
+    hooks: list[Hook] = [(place.module, seen.see(index)) for index, place in enumerate(seen.places)]
     if linear:
         hooks += [(module, seen.see_linear) for module in modules_of(model) if _is_linear(module)]
-    with undisturbed(model), hooked(hooks), torch.enable_grad():
-        try:
-            yield seen
-        except RuntimeError as error:
-            if differentiate and any(parameter.is_inference() for parameter in model.parameters()):
-                raise ModelError(
-                    "the model was built under torch.inference_mode(), so autograd cannot pass "
-                    "through its parameters; build or load it outside of inference_mode."
-                ) from error
-            raise
+    return _Watching([*no_disturbance(model), Hooks(hooks), Grad()], seen)
 
 
-@contextmanager
-def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+class _Watching(Changed[Watch]):
+    """The block in which a model is watched."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        if isinstance(error, RuntimeError) and self.gives.built_under_inference_mode:
+            raise ModelError(
+                "the model was built under torch.inference_mode(), so autograd cannot pass "
+                "through its parameters; build or load it outside of inference_mode."
+            ) from error
+
+
+def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Changed[None]:
     """Every call of a layer on this thread shows `replace` its tensor while the block lasts.
 
     What `replace` returns runs on in the tensor's place; None leaves it.
@@ -335,8 +347,7 @@ def replacing(layer: Layer, replace: Callable[[Tensor], Tensor | None]) -> Itera
         other = replace(tensor)
         return None if other is None else replace_tensor(output, path, other)
 
-    with hooked([(layer.module, hook)]):
-        yield
+    return Changed([Hooks([(layer.module, hook)])], None)
 
 
 def check_calls(layer: Layer, count: int) -> None:
