@@ -140,7 +140,7 @@ def test_bad_requests_are_told(tmp_path: Path) -> None:
             seewhy.find_concepts(loaded(), images, **{"count": 2, **asked})
     found = seewhy.find_concepts(loaded(), picture(), count=2)
     with Image.open(found.save(tmp_path / "concepts.png")) as saved:
-        assert saved.size == tuple(found.figure().bbox.size)
+        assert saved.size == found.figure().canvas.get_width_height()
     with pytest.raises(ImageError, match=r"\.npz or \.json"):
         found.save(tmp_path / "concepts.gif")
 

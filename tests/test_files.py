@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -47,14 +48,19 @@ def write_half(path: Path) -> None:
         raise ZeroDivisionError
 
 
-def started(path: Path) -> subprocess.Popen[str]:
-    """Another process in the midst of writing."""
+@contextmanager
+def started(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process in the midst of writing, killed at the end as `kill -9` does it."""
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
     )
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == "writing\n"
-    return writer
+    with writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "writing\n"
+            yield writer
+        finally:
+            writer.kill()
 
 
 def test_what_is_written_appears_at_the_end_and_nothing_else(tmp_path: Path) -> None:
@@ -72,22 +78,20 @@ def test_what_is_written_appears_at_the_end_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
-    with started(tmp_path / "a.txt") as writer:
+    with started(tmp_path / "a.txt"):
         (left,) = names(tmp_path)
         assert left.startswith(".seewhy-")
-        os.kill(writer.pid, signal.SIGKILL)
     assert names(tmp_path) == [left]
     write(tmp_path / "b.txt")
     assert names(tmp_path) == ["b.txt"]
 
 
 def test_what_a_living_process_writes_is_left_alone(tmp_path: Path) -> None:
-    with started(tmp_path / "a.txt") as writer:
+    with started(tmp_path / "a.txt"):
         (here,) = names(tmp_path)
         write(tmp_path / "b.txt")
         assert names(tmp_path) == [here, "b.txt"]
         assert (tmp_path / here / "a.txt").read_bytes() == b"half"
-        writer.kill()
 
 
 def test_a_folder_without_a_lock_is_removed_after_a_day(tmp_path: Path) -> None:
