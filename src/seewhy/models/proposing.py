@@ -527,6 +527,8 @@ def _gradients(
             return activations, nothing if known else [None] * len(layers)
         score = sum(_direction(at_least_float32(one), inputs) for one in read)
         assert isinstance(score, Tensor)
+        if not bool(score.isfinite()):  # of NaN the gradient says nothing
+            return activations, [None] * len(layers)
         try:
             return activations, list(seen.gradients(score))
         except LayerError:
@@ -536,7 +538,10 @@ def _gradients(
 
 
 def _has_a_say(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
-    """Whether the outputs change with what a layer gives, where no gradient can tell."""
+    """Whether the outputs change with what a layer gives, where no gradient can tell.
+
+    Outputs that are not finite leave it open.
+    """
     before = outputs_of(model, inputs, {model})
     if not all(bool(one.isfinite().all()) for one in before):
         return True  # what is no number does not change; the map's warnings will say so

@@ -430,8 +430,8 @@ def _differentiable(outputs: Any) -> bool:
 def _why_not(shape: Sequence[int], picture: Sequence[int]) -> str:
     if shape and picture and shape[0] != picture[0] and shape[0] % max(1, picture[0]) == 0:
         return (
-            f" ({shape[0] // max(1, picture[0])} rows for an image: windows of an attention, "
-            "tiles, frames or several pictures in one batch; name the block around them, or leave "
+            f" ({shape[0] // max(1, picture[0])} rows for an image: tiles, frames, several "
+            "pictures, or windows, each a batch of its own; name the block around them, or leave "
             "layer= out, and the picture's rows are looked for)"
         )
     return ""
