@@ -596,6 +596,10 @@ def test_decisions_of_labels_with_several_classes() -> None:
         ("b", "class 2"),
         ("d", "class 3"),
     ]
+    names = ["a", "tabby", "lynx", "Dog"]
+    made = decisions_of({"f": decided(1, False, dog=(3, 0.1))}, {"07": (1,), "dog": (3,)}, names)
+    (one,) = made.confusion  # a label that is a number says nothing by itself
+    assert (one.label, one.label_name, one.predicted) == ("dog", "dog", "07 (tabby)")
     nothing = decisions_of({}, {}, None)
     assert nothing.count == 0
     assert np.isnan([nothing.accuracy, nothing.low, nothing.high]).all()

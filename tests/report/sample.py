@@ -87,7 +87,8 @@ def decisions() -> dict[str, Any]:
     return {
         "accuracy": 187 / 190, "count": 190, "right": 187, "low": 0.9546, "high": 0.9967,
         "confusion": [
-            {"label": label, "predicted": predicted, "count": count, "right": label == predicted}
+            {"label": label, "label_name": label, "predicted": predicted, "count": count,
+             "right": label == predicted}
             for label, predicted, count in pairs
         ],
         "wrong": wrong, "method": "grad-cam",

@@ -263,8 +263,9 @@ def show(found: Evaluation, width: int) -> None:
     if lower:
         say(f"lower is better: {', '.join(lower)}")
     say(f"{_counted(found.counts)}; intervals: 95 %, over pictures")
-    if TOO_FEW in {one["interval"] for one in found.results}:
-        say(f"no interval: below {LEAST} pictures none holds for this metric")
+    few = {one["metric"]: None for one in found.results if one["interval"] == TOO_FEW}
+    if few:
+        say(f"{', '.join(few)}: values without bounds, no interval below {LEAST} pictures")
     say("")
     _show_decisions(found.decisions)
 
@@ -317,15 +318,20 @@ def _show_decisions(decisions: Decisions) -> None:
     confused = [one for one in decisions.confusion if not one.right]
     if not confused:
         return
-    most = [f"{one.label} → {one.predicted} {one.count}" for one in confused[:_CONFUSED]]
+    most = [f"{one.label_name} → {one.predicted} {one.count}" for one in confused[:_CONFUSED]]
     more = len(confused) - len(most)
     say(f"confused: {', '.join(most)}{f'; and {more} more pairs' if more else ''}\n")
     rows = [
-        (one.record, one.label, _sure(one.true_probability), one.predicted_name,
+        (one.record, one.true_name, _sure(one.true_probability), one.predicted_name,
          _sure(one.probability))
         for one in decisions.wrong[:_WRONG]
     ]  # fmt: skip
-    show_table(["wrong picture", "label", "p", "predicted", "p"], rows, right=["p"])
+    show_table(
+        ["wrong picture", "true class", "p", "predicted", "p"],
+        rows,
+        right=["p"],
+        whole=["wrong picture"],
+    )
     if (more := len(decisions.wrong) - _WRONG) > 0:
         say(f"and {more} more; evaluation.json has them all")
 

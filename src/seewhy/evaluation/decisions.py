@@ -18,12 +18,15 @@ class Confused:
     Attributes:
         label: the data's own; of several labels of a picture the one that the model is right
             about, or else the likeliest.
-        predicted: the label that the predicted class belongs to, or else the class's own name.
+        label_name: the label, with the name of its one class where that is another word.
+        predicted: the same of the label that the predicted class belongs to, or else the class's
+            own name.
         count: how many pictures.
         right: whether the predicted class is one of the label's.
     """
 
     label: str
+    label_name: str
     predicted: str
     count: int
     right: bool
@@ -107,15 +110,18 @@ def decisions_of(
         classes: of each label the model's classes.
         names: of the model's classes.
     """
+    called = {label: _label_name(label, own, names) for label, own in classes.items()}
     label_of: dict[int, str] = {}
     for label, own in classes.items():
-        label_of = dict.fromkeys(own, label) | label_of
+        label_of |= {index: called[label] for index in own if index not in label_of}
     known = {record: one for record, one in status.items() if one["truth"]}
     counts: Counter[tuple[str, str, bool]] = Counter()
     wrong = []
     for record, one in known.items():
         label, predicted = _true_label(one, classes), one["predicted"]
-        name = label if one["right"] else label_of.get(predicted, class_name(predicted, names))
+        name = (
+            called[label] if one["right"] else label_of.get(predicted, class_name(predicted, names))
+        )
         counts[label, name, one["right"]] += 1
         if not one["right"]:
             true = one["truth"][label]
@@ -134,7 +140,10 @@ def decisions_of(
         right,
         low,
         high,
-        tuple(Confused(label, name, n, ok) for (label, name, ok), n in counts.most_common()),
+        tuple(
+            Confused(label, called[label], name, n, ok)
+            for (label, name, ok), n in counts.most_common()
+        ),
         tuple(sorted(wrong, key=lambda one: -(one.probability or 0))),
     )
 
@@ -142,6 +151,14 @@ def decisions_of(
 def class_name(index: int, names: Sequence[str] | None) -> str:
     """What the model's class is called."""
     return names[index] if names is not None and index < len(names) else f"class {index}"
+
+
+def _label_name(label: str, own: Sequence[int], names: Sequence[str] | None) -> str:
+    if names is None or len(own) != 1:
+        return label
+    name = class_name(own[0], names)
+    synonyms = [one.strip().casefold() for one in name.split(",")]
+    return label if label.casefold() in (name.casefold(), *synonyms) else f"{label} ({name})"
 
 
 def _true_label(one: Mapping[str, Any], classes: Mapping[str, Sequence[int]]) -> str:

@@ -45,7 +45,8 @@ def _confusion(decisions: Entry) -> str:
 
 def _pairs(confused: Sequence[Entry]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{name(one.get("label"))}</th><td>{name(one.get("predicted"))}</td>'
+        f'<tr><th scope="row">{name(one.get("label_name"))}</th>'
+        f"<td>{name(one.get('predicted'))}</td>"
         f'<td class="figure">{whole(one.get("count"))}</td></tr>'
         for one in confused
     )

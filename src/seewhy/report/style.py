@@ -122,6 +122,7 @@ line-height:1.25}
 .row{display:grid;grid-template-columns:repeat(auto-fill,minmax(5.5rem,1fr));gap:.75rem;
 margin:.35rem 0 1rem}
 .row.two{grid-template-columns:1fr 1fr}.pair .note{margin:.4rem 0 0}
+section>.scroll+h3{margin-top:1.5rem}
 .row:last-child{margin-bottom:0}
 figure{margin:0;min-width:0;break-inside:avoid}
 figure img{display:block;width:100%;height:auto;border-radius:.3rem;background:var(--faint);
