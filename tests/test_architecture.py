@@ -29,21 +29,17 @@ TREE = read_tree(Path(seewhy.__file__).parent)
 MAY_IMPORT = {
     # What stands alone.
     "errors": set(),
-    "facts": set(),
-    "files": set(),
     "one_line": set(),
     "option": set(),
     "precision": set(),
     "progress": set(),
     "signatures": set(),
     "version": set(),
-    "endings": {"errors"},
     "scaling": {"errors"},
     "boxes": {"errors"},
     "images": {"signatures", "errors"},
     # How a result is written: a picture, or data that can be read back.
-    "data_file": {"facts", "files", "errors"},
-    "saving": {"data_file", "endings", "files", "errors"},
+    "saving": {"errors"},
     # Formulas and measures know nothing of models; a method's value looks its needs up.
     "methods": {"evidence", "option", "scaling", "errors"},
     "metrics": {"boxes", "scaling", "errors"},
@@ -58,13 +54,12 @@ MAY_IMPORT = {
     "evidence": {"meaning", "models", "targets", "precision", "errors"},
     "request": {"methods", "layers", "models", "errors"},
     "attribution": {
-        "request", "evidence", "meaning", "models", "methods", "targets", "layers", "errors"
+        "request", "evidence", "meaning", "models", "methods", "targets", "layers", "errors",
     },
     "tiles": {"attribution", "models", "targets", "errors"},
     # Results, and who makes them.
     "explanation": {
-        "images", "targets", "boxes", "render", "data_file", "endings", "facts", "one_line",
-        "saving", "errors",
+        "images", "targets", "boxes", "render", "saving", "one_line", "errors",
     },
     "explainer": {
         "explanation", "request", "attribution", "methods", "models", "targets", "layers",
@@ -75,31 +70,31 @@ MAY_IMPORT = {
         "errors",
     },
     "concepts": {
-        "explainer", "explanation", "models", "methods", "targets", "layers", "images", "render",
-        "one_line", "saving", "errors",
+        "explainer", "explanation", "models", "methods", "targets", "layers", "images",
+        "render", "one_line", "saving", "errors",
     },
     "comparison": {
-        "explainer", "explanation", "methods", "models", "layers", "images", "render", "one_line",
-        "saving", "errors",
+        "explainer", "explanation", "methods", "models", "layers", "images", "render",
+        "one_line", "saving", "errors",
     },
     # Data sets.
-    "dataset": {"targets", "boxes", "files", "images", "one_line", "errors"},
+    "dataset": {"targets", "boxes", "saving", "images", "one_line", "errors"},
     "labels": {"boxes", "dataset"},
     "evaluation": {
         "explainer", "request", "attribution", "metrics", "dataset", "models", "methods",
-        "targets", "layers", "images", "boxes", "endings", "files", "one_line", "precision",
-        "render", "report", "version", "errors",
+        "targets", "layers", "images", "boxes", "saving", "one_line", "precision", "render",
+        "report", "version", "errors",
     },
     # The two faces: the package's public names, and the program.
     "__init__": {
-        "attribution", "comparison", "concepts", "dataset", "errors", "evaluation", "explainer",
-        "explanation", "features", "images", "methods", "metrics", "models", "render", "scaling",
-        "targets", "tiles", "version",
+        "attribution", "comparison", "concepts", "dataset", "errors", "evaluation",
+        "explainer", "explanation", "features", "images", "methods", "metrics", "models",
+        "render", "scaling", "targets", "tiles", "version",
     },
     "cli": {
-        "comparison", "concepts", "dataset", "endings", "errors", "evaluation", "explainer",
-        "explanation", "features", "files", "labels", "layers", "methods", "metrics", "models",
-        "option", "progress", "render", "signatures", "targets", "version",
+        "comparison", "concepts", "dataset", "saving", "errors", "evaluation", "explainer",
+        "explanation", "features", "labels", "layers", "methods", "metrics", "models",
+        "option", "progress", "one_line", "render", "signatures", "targets", "version",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from seewhy import files
-from seewhy.files import written_aside
+from seewhy.saving.files import written_aside
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from seewhy.files import written_aside
+from seewhy.saving.files import written_aside
 with written_aside(Path(sys.argv[1])) as aside:
     aside.write_bytes(b"half")
     print("writing", flush=True)

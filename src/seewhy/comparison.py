@@ -18,7 +18,7 @@ from seewhy.layers import LayerSpec
 from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel
 from seewhy.one_line import one_line
-from seewhy.saving import save
+from seewhy.saving.result import save
 
 if TYPE_CHECKING:
     from seewhy.render.drawing import Drawing

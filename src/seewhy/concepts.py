@@ -24,7 +24,7 @@ from seewhy.models.rerun import rerunning
 from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import Layer, watch
 from seewhy.one_line import one_line
-from seewhy.saving import png_of, save
+from seewhy.saving.result import png_of, save
 from seewhy.targets import predictions, short_label
 
 if TYPE_CHECKING:

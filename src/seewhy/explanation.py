@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seewhy.data_file import Wanted, damage_named, read_data
-from seewhy.endings import DATA
 from seewhy.errors import ImageError
-from seewhy.facts import Facts
 from seewhy.images import Preprocess, Window, place
 from seewhy.one_line import one_line
-from seewhy.saving import save
+from seewhy.saving.data_file import Wanted, damage_named, read_data
+from seewhy.saving.endings import DATA
+from seewhy.saving.facts import Facts
+from seewhy.saving.result import save
 from seewhy.targets import Target
 from seewhy.targets.saving import restored_or_named
 

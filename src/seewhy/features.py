@@ -20,7 +20,7 @@ from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import watch
 from seewhy.one_line import one_line
-from seewhy.saving import png_of, save
+from seewhy.saving.result import png_of, save
 from seewhy.targets import resolve
 
 if TYPE_CHECKING:

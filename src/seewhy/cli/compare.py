@@ -19,8 +19,8 @@ from seewhy.cli.terminal import (
     score_in_words,
     show_table,
 )
-from seewhy.endings import RESULTS, ending_of
 from seewhy.errors import ImageError
+from seewhy.saving.endings import RESULTS, ending_of
 
 
 def compare(

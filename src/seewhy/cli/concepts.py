@@ -12,8 +12,8 @@ from seewhy.cli.file_names import slug
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import progress, say, say_error, say_note, say_warnings, show_table
-from seewhy.endings import RESULTS, ending_of
 from seewhy.errors import ImageError
+from seewhy.saving.endings import RESULTS, ending_of
 
 
 def concepts(

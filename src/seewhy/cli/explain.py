@@ -27,7 +27,7 @@ from seewhy.cli.terminal import (
     show_results,
 )
 from seewhy.errors import ImageError, SeewhyError
-from seewhy.files import written_aside
+from seewhy.saving.files import written_aside
 
 if TYPE_CHECKING:
     from seewhy.explainer import Explainer

@@ -11,8 +11,8 @@ from seewhy.cli import options, parsing
 from seewhy.cli.file_names import slug
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import progress, say, say_error, score_in_words, show_table
-from seewhy.endings import RESULTS, ending_of
 from seewhy.errors import ImageError
+from seewhy.saving.endings import RESULTS, ending_of
 
 _LISTED = 5
 

@@ -21,10 +21,10 @@ from seewhy.dataset.formats import WRITTEN, load_format
 from seewhy.dataset.labelled import LabelledFolder, LabelledPicture
 from seewhy.dataset.records import named
 from seewhy.errors import DataError
-from seewhy.files import written_aside
+from seewhy.saving.files import written_aside
 
 PREVIEW, PROTOCOL = "preview.png", "protocol.json"
-_LEFT = ".seewhy-"  # how `seewhy.files` begins the names of what it writes aside
+_LEFT = ".seewhy-"  # how `seewhy.saving.files` begins the names of what it writes aside
 _FILLED = f"{_LEFT}filled"
 
 

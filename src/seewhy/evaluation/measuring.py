@@ -23,7 +23,7 @@ from seewhy.models.bound import to_model
 from seewhy.models.many_runs import EXACT, many_runs
 from seewhy.models.outputs import OutputSelector, find_logits
 from seewhy.targets import ClassScore, Probability, Target
-from seewhy.targets.outputs import at_least_float32, class_count
+from seewhy.targets.outputs import checked_outputs, class_count
 
 MOST_POINTS = 57  # of a curve that is kept: every fourth of RISE's 225, with both ends
 RANDOM_MAP = "random map"
@@ -60,7 +60,7 @@ class Examined:
         """Of prepared images (n, channels, height, width)."""
         forward = many_runs(self.module, EXACT, len(images))
         outputs = forward(to_model(self.module, images))
-        return at_least_float32(find_logits(outputs, self.output))
+        return checked_outputs(find_logits(outputs, self.output))
 
     def score(self, targets: Sequence[Target], kind: str) -> Callable[[Tensor, Tensor], Tensor]:
         """The function that metrics take: a score of each image, of its row's target."""

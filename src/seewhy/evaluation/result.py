@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seewhy.endings import PICTURES, ending_of
 from seewhy.evaluation.decisions import Decisions
-from seewhy.files import written_aside
 from seewhy.metrics import METRICS
 from seewhy.metrics.accumulate import PerImage
 from seewhy.one_line import one_line
+from seewhy.saving.endings import PICTURES, ending_of
+from seewhy.saving.files import written_aside
 
 if TYPE_CHECKING:
     from seewhy.render.drawing import Drawing

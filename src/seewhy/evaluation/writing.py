@@ -11,7 +11,7 @@ from typing import Any
 
 from seewhy.dataset.results import Row
 from seewhy.evaluation.result import Evaluation
-from seewhy.files import written_aside
+from seewhy.saving.files import written_aside
 
 ROWS = "rows.jsonl"
 

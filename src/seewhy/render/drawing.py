@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from seewhy.saving import save_picture
+from seewhy.saving.result import save_picture
 
 _DOTS_PER_INCH = 150
 _LARGEST_SIDE = 30_000  # pixels; matplotlib draws at most 65,535

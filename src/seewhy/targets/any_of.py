@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from seewhy.errors import TargetError
 from seewhy.targets.kinds import Labels, Outcome, class_column, wide_logits
-from seewhy.targets.outputs import Ending, as_logits, at_least_float32
+from seewhy.targets.outputs import Ending, as_logits, checked_outputs
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class AnyOf(Outcome):
         own = self._own(wide)
         rest = [index for index in range(wide.shape[1]) if index not in self.classes]
         if not rest:
-            return torch.ones_like(at_least_float32(logits[:, 0]))
+            return torch.ones_like(checked_outputs(logits[:, 0]))
         margin = own.logsumexp(1) - wide[:, rest].logsumexp(1)
-        return logsigmoid(margin).exp().to(at_least_float32(outputs).dtype)
+        return logsigmoid(margin).exp().to(checked_outputs(outputs).dtype)
 
     def _own(self, logits: Tensor) -> Tensor:
         return logits[:, [class_column(index, logits.shape[1]) for index in self.classes]]

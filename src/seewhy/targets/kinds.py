@@ -20,7 +20,7 @@ from seewhy.targets.outputs import (
     ONE_NUMBER,
     Ending,
     as_logits,
-    at_least_float32,
+    checked_outputs,
     nearest_classes,
 )
 from seewhy.targets.own import is_own, own_to_json
@@ -505,7 +505,7 @@ class Function(Target):
                 f"the function {self.name!r} was loaded from a file, which keeps its name only; "
                 "give the function again"
             )
-        outputs = at_least_float32(outputs)
+        outputs = checked_outputs(outputs)
         scores = self.function(outputs)
         if not isinstance(scores, Tensor) or scores.shape != outputs.shape[:1]:
             came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
@@ -519,7 +519,7 @@ class Function(Target):
                 f"target function {self.name!r} returned numbers with no gradient to the output; "
                 "use differentiable torch operations (no argmax, detach, item or numpy)"
             )
-        return at_least_float32(scores)
+        return checked_outputs(scores)
 
     def _words(self, _labels: Labels) -> str:
         return self.name
@@ -589,7 +589,7 @@ def wide_logits(logits: Tensor) -> Tensor:
 
 
 def _likely(margin: Tensor, outputs: Tensor) -> Tensor:
-    return logsigmoid(margin).exp().to(at_least_float32(outputs).dtype)
+    return logsigmoid(margin).exp().to(checked_outputs(outputs).dtype)
 
 
 # --- Checks and parts ---------------------------------------------------------------------------

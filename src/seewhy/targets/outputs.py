@@ -21,7 +21,7 @@ ONE_NUMBER = (
 )
 
 
-def at_least_float32(outputs: Tensor) -> Tensor:
+def checked_outputs(outputs: Tensor) -> Tensor:
     """The outputs in float32 or wider, once it is sure that they are numbers with a batch axis."""
     if not isinstance(outputs, Tensor):
         raise TargetError(f"the network's output is a {type(outputs).__name__}, not a tensor")
@@ -44,7 +44,7 @@ def without_single_axes(outputs: Tensor) -> Tensor:
 
 def as_logits(outputs: Tensor) -> Tensor:
     """The outputs as (batch, classes); one number an image is one class."""
-    outputs = without_single_axes(at_least_float32(outputs))
+    outputs = without_single_axes(checked_outputs(outputs))
     if outputs.ndim > 2 or (outputs.ndim == 2 and outputs.shape[1] == 0):
         raise TargetError(
             f"the network's output has shape {tuple(outputs.shape)}, where (batch, classes) or "
@@ -95,7 +95,7 @@ def is_detections(outputs: Tensor) -> bool:
 
 def as_maps(outputs: Tensor) -> Tensor:
     """The outputs as (batch, classes, *size), a map for each class."""
-    outputs = at_least_float32(outputs)
+    outputs = checked_outputs(outputs)
     if outputs.ndim not in (3, 4, 5) or 0 in outputs.shape:
         raise TargetError(
             f"a region is a part of a map, (batch, classes, height, width), but the network's "
@@ -106,7 +106,7 @@ def as_maps(outputs: Tensor) -> Tensor:
 
 def as_detections(outputs: Tensor) -> Tensor:
     """The outputs as (batch, n, 4 + classes): x1, y1, x2, y2 and a score for each class."""
-    outputs = at_least_float32(outputs)
+    outputs = checked_outputs(outputs)
     if not is_detections(outputs):
         raise TargetError(
             "a box is scored in (batch, n, 4 + classes): x1, y1, x2, y2, then scores from 0 to 1; "
@@ -118,7 +118,7 @@ def as_detections(outputs: Tensor) -> Tensor:
 
 def as_positions(outputs: Tensor) -> Tensor:
     """The outputs as (batch, positions, vocabulary)."""
-    outputs = at_least_float32(outputs)
+    outputs = checked_outputs(outputs)
     if outputs.ndim != 3 or 0 in outputs.shape:
         raise TargetError(
             "a token has a probability in (batch, positions, vocabulary), but the network's "
@@ -231,7 +231,7 @@ def _add_up_to_one(outputs: Tensor) -> bool:
     """Whether (batch, classes, ...) holds no negative number, and the classes' sum to 1 ± 1e-3."""
     if outputs.shape[1] < 2 or not outputs.numel() or not bool((outputs >= 0).all()):
         return False
-    values = at_least_float32(outputs.detach()).cpu().double()
+    values = checked_outputs(outputs.detach()).cpu().double()
     return bool(((values.sum(dim=1) - 1).abs() <= 1e-3).all())
 
 

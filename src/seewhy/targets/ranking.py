@@ -14,7 +14,7 @@ from seewhy.targets.boxes import detected
 from seewhy.targets.kinds import ClassScore, Target
 from seewhy.targets.outputs import (
     Ending,
-    at_least_float32,
+    checked_outputs,
     class_count,
     ending_of,
     is_detections,
@@ -73,7 +73,7 @@ def predictions(
     have no classes: an empty list for each image. `ending` is what the network does to its logits
     last (`Resolved` has it): where its outputs are probabilities, those are what is given.
     """
-    values = without_single_axes(at_least_float32(outputs.detach()).cpu().double())
+    values = without_single_axes(checked_outputs(outputs.detach()).cpu().double())
     ending = ending or ending_of(values)
     if is_detections(values):
         return [[(cast(int, one.index), x, x) for one, x in some] for some in detected(values, k)]

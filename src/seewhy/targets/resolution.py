@@ -29,7 +29,7 @@ from seewhy.targets.language import Sentence, Token
 from seewhy.targets.many import PerImage, Several, TopK
 from seewhy.targets.outputs import (
     Ending,
-    at_least_float32,
+    checked_outputs,
     class_count,
     ending_of,
     is_detections,
@@ -87,7 +87,7 @@ def resolve(
             prediction is asked for, one output of unknown meaning, labels that do not fit.
     """
     choice = parse_target(target, labels)
-    batch = at_least_float32(outputs).shape[0]
+    batch = checked_outputs(outputs).shape[0]
     ending = ending or ending_of(outputs)
     if isinstance(choice, PerImage) and len(choice.targets) != batch:
         raise TargetError(

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 
 from seewhy.errors import TargetError
 from seewhy.targets.kinds import Labels, Target
-from seewhy.targets.outputs import at_least_float32
+from seewhy.targets.outputs import checked_outputs
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Similarity(Target):
         object.__setattr__(self, "name", name)
 
     def _score(self, outputs: Tensor) -> Tensor:
-        own = at_least_float32(outputs).flatten(1)
+        own = checked_outputs(outputs).flatten(1)
         if own.shape[1] != len(self.embedding):
             raise TargetError(
                 f"an embedding of {len(self.embedding)} numbers came, but the network gives "

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from seewhy.data_file import write_data
-from seewhy.endings import DATA, PICTURES, RESULTS, ending_of
-from seewhy.files import written_aside
+from seewhy.saving.data_file import write_data
+from seewhy.saving.endings import DATA, PICTURES, RESULTS, ending_of
+from seewhy.saving.files import written_aside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

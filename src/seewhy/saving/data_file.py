@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from seewhy.errors import ImageError
-from seewhy.facts import Facts
-from seewhy.files import written_aside
+from seewhy.saving.facts import Facts
+from seewhy.saving.files import written_aside
 
 FACTS = "facts"
 _ANY_FILE = 100_000_000  # bytes that a file of any size may unpack to
