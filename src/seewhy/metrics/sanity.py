@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,19 +212,25 @@ def _steps(
         own = [name for name, module in known.items() if _own(module)]
         steps: list[tuple[str, tuple[str, ...]]] = [(n or "(model)", (n,)) for n in reversed(own)]
     else:
-        if strange := [name for name in wanted if name not in known]:
-            some = [name for name in known if name][-3:]
-            raise MetricError(
-                f"the model has no layer {', '.join(map(repr, strange))}; its modules' names, such "
-                f"as {', '.join(map(repr, some))}, are wanted."
-            )
-        inner = {name: [n for n, _ in known[name].named_modules(prefix=name)] for name in wanted}
-        steps = [(name, tuple(n for n in inner[name] if _own(known[n]))) for name in wanted]
+        steps = _named_steps(known, wanted)
     empty = [name for name, modules in steps if not modules]
     if empty or not steps:
         where = ", ".join(map(repr, empty)) or "the model"
         raise MetricError(f"{where} has no parameters; there is nothing to draw anew.")
     return steps
+
+
+def _named_steps(
+    known: Mapping[str, nn.Module], wanted: Sequence[str]
+) -> list[tuple[str, tuple[str, ...]]]:
+    if strange := [name for name in wanted if name not in known]:
+        some = [name for name in known if name][-3:]
+        raise MetricError(
+            f"the model has no layer {', '.join(map(repr, strange))}; its modules' names, such "
+            f"as {', '.join(map(repr, some))}, are wanted."
+        )
+    inner = {name: [n for n, _ in known[name].named_modules(prefix=name)] for name in wanted}
+    return [(name, tuple(n for n in inner[name] if _own(known[n]))) for name in wanted]
 
 
 def _own(module: nn.Module) -> list[nn.Parameter]:

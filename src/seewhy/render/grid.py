@@ -133,11 +133,7 @@ def grid(
     captions = [
         [None if cell is None else _caption(cell, box_width) for cell in row] for row in table
     ]
-    caption_heights = [
-        max((sum(LINE * size * len(lines) for lines, _, size, _ in caption)
-             for caption in row if caption), default=0.0)
-        for row in captions
-    ]  # fmt: skip
+    caption_heights = [_tallest(row) for row in captions]
     top = _MARGIN + head_height + (4 if head_height else 0)
     tops = [top]
     for height in caption_heights:
@@ -155,26 +151,46 @@ def grid(
         place = tops[row] + (box_height - LINE * _TITLE * len(lines)) / 2
         page.write(lines, font, _TITLE, left - _GAP, place, align="right")
         for column, cell in enumerate(cells_of_row):
-            if cell is None:
-                continue
-            one = cell.explanation
-            drawn = overlay(
-                one.picture, one.heatmap, one.window,
-                colormap=cell.colormap, opacity=opacity, limits=cell.limits,
-            )  # fmt: skip
-            x, y, w, h = fitted(one.picture.shape[:2], box_width, box_height)
-            x += left + column * pitch
-            page.show(drawn, x, tops[row] + y, w, h)
-            place = tops[row] + box_height + 2
-            for lines, font, size, color in captions[row][column] or ():
-                middle = left + column * pitch + box_width / 2
-                page.write(lines, font, size, middle, place, color=color, align="center")
-                place += LINE * size * len(lines)
+            if cell is not None:
+                box = (left + column * pitch, tops[row], box_width, box_height)
+                _draw_cell(page, cell, captions[row][column] or (), box, opacity)
     if same_scale:
         tall = min(tops[-1] - _GAP - caption_heights[-1] - 2 - top, _TALLEST_BAR)
         page.colour_bar(present[0].limits, present[0].colormap, bar_left, top, tall)
     page.write(*footer, _NOTE + 1, _MARGIN, tops[-1], color=NOTE_COLOR)
     return page.figure
+
+
+def _tallest(captions: Sequence[Sequence[_Written] | None]) -> float:
+    """The height of the tallest caption of a row; 0 where there is none."""
+    heights = [
+        sum(LINE * size * len(lines) for lines, _, size, _ in caption)
+        for caption in captions
+        if caption
+    ]
+    return max(heights, default=0.0)
+
+
+def _draw_cell(
+    page: Page,
+    cell: Cell,
+    caption: Sequence[_Written],
+    box: tuple[float, float, float, float],
+    opacity: float,
+) -> None:
+    """An overlay in its box (left, top, width, height) of the page, and its caption below."""
+    one = cell.explanation
+    left, top, width, height = box
+    drawn = overlay(
+        one.picture, one.heatmap, one.window,
+        colormap=cell.colormap, opacity=opacity, limits=cell.limits,
+    )  # fmt: skip
+    x, y, w, h = fitted(one.picture.shape[:2], width, height)
+    page.show(drawn, left + x, top + y, w, h)
+    place = top + height + 2
+    for lines, font, size, color in caption:
+        page.write(lines, font, size, left + width / 2, place, color=color, align="center")
+        place += LINE * size * len(lines)
 
 
 _Written = tuple[list[str], str, float, str]  # lines, font, size, colour

@@ -49,6 +49,15 @@ class Stretch:
     value: float
 
 
+def _check_axis(names: Sequence[str], rate: float | None, channels: int) -> None:
+    if names and len(names) != channels:
+        raise ImageError(
+            f"{len(names)} names came for {channels} channels; one for each is wanted."
+        )
+    if rate is not None and not 0 < rate < np.inf:
+        raise ImageError(f"rate={rate}; a positive number of samples a second is wanted.")
+
+
 def draw_signal(
     signal: Any,
     map_: Any,
@@ -79,10 +88,7 @@ def draw_signal(
 
     channels, values = _checked(signal, map_)
     count, length = channels.shape
-    if names and len(names) != count:
-        raise ImageError(f"{len(names)} names came for {count} channels; one for each is wanted.")
-    if rate is not None and not 0 < rate < np.inf:
-        raise ImageError(f"rate={rate}; a positive number of samples a second is wanted.")
+    _check_axis(names, rate, count)
     if limits is None:
         limits = value_range([values], signed=has_negative(values))
     limits = checked_limits(limits)

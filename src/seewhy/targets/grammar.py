@@ -106,12 +106,8 @@ def _parse_words(words: str, labels: Labels) -> Choice:
         return _any(rest, labels)
     if found := _prefixed(prefix, rest, labels, words):
         return found
-    if keyword == "predicted":
-        return Predicted()
-    if keyword in ("positive", "negative"):
-        return Binary(keyword == "positive")
-    if top := re.fullmatch("top([0-9]+)", keyword):
-        return TopK(int(top[1]))
+    if found_word := _keyword(keyword):
+        return found_word
     if re.fullmatch("[+-]?[0-9]+", words):
         return ClassScore(int(words))
     if numbers := _numbers(words):
@@ -136,6 +132,16 @@ def _prefixed(prefix: str, rest: str, labels: Labels, whole: str) -> Target | No
         noun = "output number" if prefix == "output" else "number"
         raise TargetError(f"target {whole!r} has no {noun}; write '{prefix}:0'")
     return numbered[prefix](int(rest))
+
+
+def _keyword(word: str) -> Choice | None:
+    """What a word on its own stands for; None for what is no such word."""
+    if word == "predicted":
+        return Predicted()
+    if word in ("positive", "negative"):
+        return Binary(word == "positive")
+    top = re.fullmatch("top([0-9]+)", word)
+    return TopK(int(top[1])) if top else None
 
 
 def _any(words: str, labels: Labels) -> Target:
