@@ -81,7 +81,7 @@ MAY_IMPORT = {
     "dataset": {"targets", "boxes", "saving", "images", "one_line", "errors"},
     "labels": {"boxes", "dataset"},
     "evaluation": {
-        "explainer", "request", "attribution", "metrics", "dataset", "models", "methods",
+        "explainer", "meaning", "request", "attribution", "metrics", "dataset", "models", "methods",
         "targets", "layers", "images", "boxes", "saving", "one_line", "precision", "render",
         "report", "version", "errors",
     },

@@ -809,3 +809,22 @@ def test_the_papers_sanity_result(shared_data: Path) -> None:
     assert found.result("grad-cam", "sanity-cascading")["verdict"] == "passes"
     assert found.result("guided-backprop", "sanity-cascading")["verdict"] == "fails"
     assert found.result("guided-backprop", "sanity-cascading")["mean"] > 0.9
+
+
+def test_the_probabilities_of_a_network_that_ends_in_a_sigmoid_are_its_own(tmp_path: Path) -> None:
+    """They were turned into some again: 0.57 for 0.27."""
+    from torch import nn
+
+    from seewhy.evaluation.measuring import Examined
+
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+        nn.Sigmoid(),
+    ).eval()  # fmt: skip
+    examined = Examined(net, None, None, None, 1)
+    image = torch.rand(1, 3, 16, 16)
+    logits = examined.logits(image)
+    target = examined.target_of([1], image, logits)
+    score = examined.score([target], "probability")(image, torch.tensor([0]))
+    torch.testing.assert_close(score, net(image)[:, 1].detach())

@@ -16,7 +16,6 @@ from seewhy.evaluation.decisions import Wrong, class_name
 from seewhy.evaluation.session import Session
 from seewhy.explainer import Prepared
 from seewhy.images import place
-from seewhy.targets import resolve
 
 _LARGEST = 280  # pixels of a drawn picture's longer side
 
@@ -64,7 +63,7 @@ def _explained(
         return None  # it was there when it was measured
     images = prepared.tensor[None]
     logits = examined.logits(images)
-    targets = [resolve([index], logits, examined.labels).targets[0][0] for index in indices]
+    targets = [examined.target_of([index], images, logits) for index in indices]
     maps, _ = examined.explain_several(entry.method, images, [tuple(targets)], entry.options)
     return [draw(prepared, one, record.boxes_of(label)) for one in maps[0]]
 

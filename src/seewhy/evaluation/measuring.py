@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from seewhy.attribution import run
 from seewhy.evaluation.cases import Case
 from seewhy.images import place
+from seewhy.meaning import meaning_of
 from seewhy.methods.method import MethodLike
 from seewhy.metrics import METRICS
 from seewhy.metrics.localisation import centre_gaussian, centre_point
 from seewhy.metrics.metric import PLACED, Metric
-from seewhy.models.bound import to_model
+from seewhy.models.bound import bind, to_model
 from seewhy.models.many_runs import EXACT, many_runs
 from seewhy.models.outputs import OutputSelector, find_logits
-from seewhy.targets import ClassScore, Probability, Target
+from seewhy.targets import ClassScore, Probability, Target, resolve
 from seewhy.targets.outputs import checked_outputs, class_count
 
 MOST_POINTS = 57  # of a curve that is kept: every fourth of RISE's 225, with both ends
@@ -61,6 +62,18 @@ class Examined:
         forward = many_runs(self.module, EXACT, len(images))
         outputs = forward(to_model(self.module, images))
         return checked_outputs(find_logits(outputs, self.output))
+
+    def target_of(self, asked: Any, images: Tensor, logits: Tensor) -> Target:
+        """The one target that is asked of an image, as the way in which the model ends reads it.
+
+        Args:
+            asked: as `attribute` takes it.
+            images: the one image (1, channels, height, width).
+            logits: what the model gave for it.
+        """
+        bound, inputs = bind(self.module, images, output=self.output)
+        ending = meaning_of(bound, inputs, logits).ending
+        return resolve(asked, logits, self.labels, ending=ending).targets[0][0]
 
     def score(self, targets: Sequence[Target], kind: str) -> Callable[[Tensor, Tensor], Tensor]:
         """The function that metrics take: a score of each image, of its row's target."""

@@ -31,7 +31,7 @@ from seewhy.explainer import Prepared
 from seewhy.metrics import METRICS
 from seewhy.metrics.metric import PLACED
 from seewhy.models.bound import to_model
-from seewhy.targets import Target, probability_of, resolve
+from seewhy.targets import Target, probability_of
 from seewhy.targets.outputs import ranking
 
 USED, MISCLASSIFIED, NO_CLASS = "used", "misclassified", "no class"
@@ -134,9 +134,9 @@ class PictureWork:
             "status": status,
             "right": right,
             "predicted": ranked[0],
-            "probability": self._of_class(ranked[0], logits)[1],
+            "probability": self._of_class(ranked[0], prepared, logits)[1],
             "truth": {
-                label: {"class": index, "probability": self._of_class(index, logits)[1]}
+                label: {"class": index, "probability": self._of_class(index, prepared, logits)[1]}
                 for label, index in true.items()
             },
         }
@@ -144,7 +144,7 @@ class PictureWork:
             return [], values
         cases, labels = [], {}
         for label, index in own.items():
-            target, probability = self._of_class(index, logits)
+            target, probability = self._of_class(index, prepared, logits)
             truth = Truth.of(record, label, size, masks=self._masks)
             cases.append(Case(record, label, prepared, target, probability, truth))
             labels[label] = {
@@ -154,9 +154,11 @@ class PictureWork:
             }
         return cases, {**values, "labels": labels}
 
-    def _of_class(self, index: int, logits: Tensor) -> tuple[Target, float | None]:
+    def _of_class(
+        self, index: int, prepared: Prepared, logits: Tensor
+    ) -> tuple[Target, float | None]:
         """The target, and its probability where it has one; logits (1, classes)."""
-        target = resolve([index], logits, self._session.examined.labels).targets[0][0]
+        target = self._session.examined.target_of([index], prepared.tensor[None], logits)
         return target, probability_of(target, logits[0])
 
     def _open(self, name: str, cases: Sequence[Case]) -> list[Case]:

@@ -14,7 +14,6 @@ from seewhy.evaluation.kept import KeptRows
 from seewhy.evaluation.measuring import Examined
 from seewhy.evaluation.protocol import Protocol
 from seewhy.explainer import Explainer
-from seewhy.targets import resolve
 
 _T = TypeVar("_T")
 
@@ -81,5 +80,5 @@ class Session:
         """Explain a black input: what fails there fails with any picture."""
         preprocess = self.explainer.preprocess
         black = torch.zeros(1, len(preprocess.mean), *preprocess.size)
-        target = resolve(None, self.examined.logits(black), self.examined.labels).targets[0][0]
+        target = self.examined.target_of(None, black, self.examined.logits(black))
         self.examined.explain(entry.method, black, [target], entry.options)
