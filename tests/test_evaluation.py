@@ -803,8 +803,7 @@ def test_the_papers_sanity_result(shared_data: Path) -> None:
     model = pytest.importorskip("timm") and seewhy.load_model("demo")
     found = evaluate(
         model, read_dataset(shared_data / "ilsvrc_val"), methods=["grad-cam", "guided-backprop"],
-        limit=24, metrics=["sanity-cascading"],
-        metric_options={"sanity-cascading": {"stages": 2}},
+        limit=30, metrics=["sanity-cascading"],
     )  # fmt: skip
     assert found.result("grad-cam", "sanity-cascading")["verdict"] == "passes"
     assert found.result("guided-backprop", "sanity-cascading")["verdict"] == "fails"

@@ -838,3 +838,28 @@ def test_rows_of_patches_are_no_picture_and_the_advice_works(picture: str | None
         seewhy.attribute(model, given, 1, picture=picture)
     whole = {"image": torch.rand(1, 3, 32, 32), "input_ids": words}
     assert seewhy.attribute(Whole(model), whole, 1, method="saliency").shape == (1, 32, 32)
+
+
+def test_a_saturated_score_has_a_layer_if_other_pictures_change_it() -> None:
+    """Its gradient is zero everywhere, and tells nothing of any layer."""
+
+    class Redness(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(nn.Conv2d(3, 3, 1, bias=False), nn.ReLU())
+            self.head = nn.Linear(3, 1, bias=False)
+            with torch.no_grad():
+                self.features[0].weight.copy_(torch.eye(3)[:, :, None, None])
+                self.head.weight.copy_(torch.tensor([[1e4, 0, -1e4]]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.features(x).mean((2, 3))).sigmoid()
+
+    red = torch.rand(1, 3, 32, 32) * torch.tensor([1, 0.1, 0.1])[:, None, None]
+    model = Redness().eval()
+    assert model(red).item() == 1.0
+    assert str(propose_layer(model, red).layer) == "features"
+    with torch.no_grad():
+        model.head.weight.zero_()
+    with pytest.raises(LayerError, match="is the head still zero"):
+        propose_layer(model, red[..., :16])  # another size: nothing is remembered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 from collections.abc import Callable
 from typing import Any
@@ -161,7 +160,7 @@ def test_logits_between_0_and_1_are_no_probabilities(end: str, classes: int, x: 
             outputs = bound(picture)
         assert not ends_in_sigmoid(bound, picture, outputs)
         if classes > 1:
-            assert SAID not in said(of(model, x, 1, "eigen-cam"))
+            assert SAID not in said(of(model, x, 1, "eigen-cam", layer="features"))
 
 
 def test_which_end_a_network_has_is_looked_at_once(x: Tensor) -> None:
@@ -437,20 +436,15 @@ def test_a_value_behind_a_sigmoid_is_not_called_a_probability(x: Tensor) -> None
 # --- Every method, and forms drawn at random ------------------------------------------------------
 
 
-def _looks_at_attention(method: str) -> bool:
-    return bool(
-        {"attentions", "blockwise_gradients"} & set(inspect.signature(METHODS[method]).parameters)
-    )
-
-
 SHORT = {"masks": 8, "samples": 2, "steps": 2, "window": 16, "stride": 16}
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if not _looks_at_attention(name)])
+@pytest.mark.parametrize(
+    "method", [name for name, method in METHODS.items() if method.place != "attention"]
+)
 def test_every_method_takes_one_number_in_any_form(method: str, x: Tensor) -> None:
     model = Classifier(1, scale=1).eval()
-    keywords = inspect.signature(METHODS[method]).parameters
-    options = {name: value for name, value in SHORT.items() if name in keywords}
+    options = {name: value for name, value in SHORT.items() if name in METHODS[method].options}
     wanted = seewhy.attribute(model, x, "positive", method=method, **options)
     for form in ONE_NUMBER.values():
         model.end = form

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import MethodError
-from seewhy.evidence import Evidence, lacking
+from seewhy.evidence import COSTS, Evidence, lacking
 from seewhy.evidence.attention import on_grid
 from seewhy.evidence.changes import of_one_image
 from seewhy.evidence.pixels import check_operations
@@ -196,11 +196,17 @@ def _check_given(methods: Sequence[Method], model: Bound, images: int) -> None:
         for row in one.evidence:
             if row.name in absent:
                 able = [m for m in METHODS.values() if not absent.keys() & set(m.needs)]
-                instead = [m.name for m in able if m.place == one.place] or [m.name for m in able]
+                # The nearest: at the same place, for a like cost.
+                able.sort(key=lambda m: (m.place != one.place, _apart(m, one)))
+                instead = [m.name for m in able]
                 raise MethodError(
                     f"method '{one.name}' needs {row.says}, which {absent[row.name]}; take "
                     f"{', '.join(instead[:3])}, or another of seewhy methods."
                 )
+
+
+def _apart(one: Method, other: Method) -> int:
+    return abs(COSTS.index(one.cost) - COSTS.index(other.cost))
 
 
 def _made(method: Method, evidence: Evidence, options: dict[str, Any]) -> list[_Made]:

@@ -84,6 +84,11 @@ def metric_options(values: Sequence[str], metrics: Sequence[str]) -> dict[str, d
             setting, MetricError, "metric.name=value, as in deletion.step=448"
         )
         metric, _, key = full.partition(".")
+        if not (metric and key):
+            raise MetricError(
+                f"--set {setting!r} cannot be read; write metric.name=value, as in "
+                "deletion.step=448"
+            )
         if metric not in metrics:
             raise MetricError(
                 f"--set {setting!r}: '{metric}' is not among the metrics {', '.join(metrics)}"

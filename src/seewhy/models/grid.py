@@ -207,6 +207,8 @@ class Grid:
         """Versions of a layer's tensor for one image, one by one."""
         if self.stack is not None:
             return [self.stack.back(one) for one in torch.split(self.stack.rows(versions), 1, 1)]
+        if not len(versions):
+            return []
         return list(torch.split(versions, self.size[0] if self.form == "frames" else 1))
 
     def __str__(self) -> str:

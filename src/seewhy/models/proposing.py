@@ -26,7 +26,7 @@ from seewhy.models.placing import (
 )
 from seewhy.models.stacking import stacked_layers
 from seewhy.models.trace import Call, trace
-from seewhy.models.undisturbed import given_back
+from seewhy.models.undisturbed import given_back, undisturbed
 from seewhy.models.watch import Layer, has_gradient, watch
 from seewhy.precision import at_least_float32
 
@@ -93,6 +93,8 @@ def _propose(
         choice = replace(choice, passed_over=[])
         found = choice.made(mixed=True)
     found = choice.of_rows() if found is None else found
+    if found is None and choice.passed_over and _is_flat(model, inputs):
+        found = replace(choice, passed_over=[], flat=True).made(mixed=bool(choice.mixed))
     if found is None:
         raise choice.nothing()
     return found
@@ -110,6 +112,8 @@ class _Choice:
         refused: calls that do not stand for the picture, by name.
         mixed: calls that also see another picture than the one that is asked about.
         mingled: how many tokens there are that are in an order of their own.
+        flat: whether the score is saturated on this picture, so that its gradient is zero even at
+            the pixels and tells nothing of a layer: any map that follows the picture then counts.
     """
 
     model: nn.Module
@@ -122,6 +126,7 @@ class _Choice:
     refused: dict[str, Where] = field(default_factory=dict)
     mixed: list[str] = field(default_factory=list)
     mingled: set[int] = field(default_factory=set)
+    flat: bool = False
 
     def __post_init__(self) -> None:
         self._of_others = cache(partial(tokens_of_others, self.model, self.inputs, self.calls))
@@ -143,6 +148,8 @@ class _Choice:
                     "for the decision; name the layer to look at with layer=."
                 )
             looked = _look(self.model, self.inputs, layer)
+            if self.flat and grid.form != "tokens":
+                looked = None
             if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
                 if looked is not None and grid.form == "tokens" and _is_scale_blind(*looked):
                     call, grid = self._normalised(call, grid)
@@ -535,6 +542,31 @@ def _gradients(
             if len(layers) == 1:
                 return activations, nothing
     return activations, [_gradients(model, inputs, [one])[1][0] for one in layers]
+
+
+def _is_flat(model: nn.Module, inputs: Tensor) -> bool:
+    """Whether the score is saturated on this picture, and another one on others.
+
+    The gradient of the predicted class is then zero at every pixel, and yet the outputs change for
+    pictures far from this one, which those of a head that is still zero do not.
+    """
+    with undisturbed(model), torch.enable_grad():
+        pixels = inputs.detach().clone().requires_grad_()
+        try:
+            logits = find_logits(model(pixels.clone()))
+        except ModelError:
+            return False
+        if not has_gradient(logits):
+            return False
+        score = _direction(at_least_float32(logits), pixels)
+        (gradient,) = torch.autograd.grad(score, pixels, allow_unused=True)
+        if gradient is None or bool(gradient.any()):
+            return False
+    own = outputs_of(model, inputs, {model})
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(inputs.shape, generator=generator).to(inputs)
+    others = (-10 * inputs, 10 * drawn, -10 * drawn)
+    return any(differ(own, outputs_of(model, one, {model})) for one in others)
 
 
 def _has_a_say(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:

@@ -8,17 +8,18 @@ from dataclasses import is_dataclass
 from typing import Any, cast
 
 from seewhy.errors import TargetError
-from seewhy.targets import kinds, many
+from seewhy.targets import kinds, many, regions
 from seewhy.targets.kinds import Choice, Target
 from seewhy.targets.own import OWN, class_name, is_own
 from seewhy.targets.unrestored import Unrestored
 
 _MADE: dict[str, Callable[..., Any]] = {
     "Function": lambda name: kinds.Function(None, name),
+    "Mask": regions.Mask,
     "Several": lambda targets: many.Several(*targets),
     "PerImage": lambda targets: many.PerImage(*targets),
 }
-"""Those whose parts are not the arguments that make them."""
+"""Those that are no target by themselves, or whose parts are not the arguments that make them."""
 
 
 def _makers() -> dict[str, Callable[..., Any]]:
