@@ -160,3 +160,7 @@ def test_a_map_of_whole_numbers_or_of_bools_is_read_like_one_of_floats(kind):
     assert np.array_equal(got.areas, wanted.areas)
     assert np.array_equal(got.boxes, wanted.boxes)
     assert not mask(np.zeros((3, 3), kind)).any()
+
+
+def test_the_area_of_a_box_counts_from_its_own_corner():
+    assert Box(2, 3, 7, 5).area == 10

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -62,3 +63,8 @@ def test_another_kind_is_refused(name: str, text: str, says: str):
 
 def test_an_option_without_a_type_goes_by_its_default():
     assert Option("seeds", (0, 1)).read("4:5:6") == (4, 5, 6)
+
+
+def test_an_option_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        OPTIONS["noise"].default = 1.0  # type: ignore[misc]
