@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from seewhy import files
+from seewhy.saving import files
 from seewhy.saving.files import written_aside
 
 WRITER = """
@@ -125,7 +125,7 @@ def test_threads_and_processes_that_tidy_take_nothing_from_each_other(tmp_path: 
             failed.append(error)
 
     code = (
-        "import sys; from pathlib import Path; from seewhy import files\n"
+        "import sys; from pathlib import Path; from seewhy.saving import files\n"
         "for i in range(40):\n"
         "    files._tidied.clear()\n"
         "    with files.written_aside(Path(sys.argv[1]) / f'p-{i}.txt') as aside:\n"
