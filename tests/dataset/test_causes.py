@@ -164,7 +164,8 @@ def test_a_csv_is_read_as_programs_write_it(tmp_path: Path, content: str, encodi
         (f"{HEADER}\na.jpg;cat;2;2;8;6\n", "names no picture|there is no file"),
         (f"{HEADER}\n{ROW},extra\n", "line 2: it has more values than there are columns"),
         (f"{HEADER}\na.jpg,cat,2\n", "line 2: the box"),
-        (f"{HEADER}\na\0.jpg,cat,2,2,8,6\n", "there is no file"),
+        # Python 3.10 does not read such a line at all.
+        (f"{HEADER}\na\0.jpg,cat,2,2,8,6\n", "there is no file|line contains NUL"),
         (f"{HEADER},width,height\n{ROW},x,y\n", "width and height are 'x' and 'y', no numbers"),
         ("filename,width,height,class,xmin,ymin,xmax,ymax\n",
          "Rename filename to image, class to label, xmin to x0, ymin to y0"),

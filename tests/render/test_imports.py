@@ -69,4 +69,7 @@ assert "matplotlib.pyplot" not in sys.modules
 assert "torch" not in sys.modules
 assert matplotlib.rcParams._get("backend") is matplotlib.rcsetup._auto_backend_sentinel
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+    subprocess.run(
+        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", program],
+        check=True,
+    )
