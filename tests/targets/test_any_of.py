@@ -87,3 +87,9 @@ def test_it_is_explained():
     ).eval()  # fmt: skip
     maps = seewhy.attribute(model, torch.rand(2, 3, 9, 9), "any:1,2", layer="1")
     assert maps.shape == (2, 7, 7)
+
+
+def test_what_is_for_printing_alone_makes_no_other_target():
+    assert AnyOf(CATS, "cat") == AnyOf(CATS, "animal", "softmax")
+    assert repr(AnyOf(CATS, "cat")) == "AnyOf(classes=(0, 1, 4), name='cat')"
+    assert Probability(AnyOf(CATS))(LOGITS).shape == (2,)
