@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 from seewhy import cli
+from seewhy.cli import completion
 from seewhy.version import __version__
 
 
@@ -51,3 +53,12 @@ def test_a_reader_who_has_left_ends_it_with_1(monkeypatch):
     assert end.value.code == 1
     assert [other for _, other in pointed] == [99]
     os.close(pointed[0][0])
+
+
+def test_completion_offers_the_words_of_each_option():
+    assert completion.complete_metrics("energy,poi") == ["energy,pointing"]
+    assert completion.complete_precision("b") == ["bf16"]
+    assert completion.complete_device("c") == ["cpu", "cuda"]
+    assert completion.complete_interpolation("bi") == ["bilinear", "bicubic"]
+    if find_spec("torchvision"):
+        assert "torchvision/resnet50" in completion.complete_model("torchvision/resnet5")
