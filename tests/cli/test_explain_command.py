@@ -252,6 +252,7 @@ def test_what_cannot_be_written_fails_alone(seewhy, picture, monkeypatch):
     assert [line["image"] for line in said(result)] == ["good.png"]
     assert "No space left on device" in result.stderr
     assert "1 of 2" in result.stderr
+    assert "bad-tiny_networks-colours-grad-cam" in result.stderr  # which file it was
 
 
 def test_nothing_half_written_is_left_when_drawing_fails(seewhy, picture, monkeypatch):

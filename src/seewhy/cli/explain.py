@@ -171,7 +171,7 @@ def explain(
                 line = Line.of(explanation, picture, files.write(picture, explanation))
             except OSError as error:
                 if picture not in failed:
-                    fail(picture, f"'{error.filename or out}' cannot be written "
+                    fail(picture, f"'{error.filename}' cannot be written "
                                   f"({error.strerror or error})")  # fmt: skip
                 continue
             if as_json:
@@ -245,7 +245,10 @@ class _Files:
             parts.insert(0, self.model)
         files = self.names.claim(picture, parts, self.kinds)
         for file in files:
-            write(explanation, file, self.colormap, self.opacity, self.overlay_only)
+            try:
+                write(explanation, file, self.colormap, self.opacity, self.overlay_only)
+            except OSError as error:  # which names the file that is written aside, if any
+                raise OSError(error.errno, error.strerror or str(error), str(file)) from error
         return files
 
 

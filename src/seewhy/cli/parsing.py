@@ -80,15 +80,11 @@ def metric_options(values: Sequence[str], metrics: Sequence[str]) -> dict[str, d
 
     options: dict[str, dict[str, Any]] = {}
     for setting in values:
-        full, text = _key_and_text(
-            setting, MetricError, "metric.name=value, as in deletion.step=448"
-        )
+        form = "metric.name=value, as in deletion.step=448"
+        full, text = _key_and_text(setting, MetricError, form)
         metric, _, key = full.partition(".")
         if not (metric and key):
-            raise MetricError(
-                f"--set {setting!r} cannot be read; write metric.name=value, as in "
-                "deletion.step=448"
-            )
+            raise _unreadable(setting, MetricError, form)
         if metric not in metrics:
             raise MetricError(
                 f"--set {setting!r}: '{metric}' is not among the metrics {', '.join(metrics)}"
@@ -104,8 +100,12 @@ def metric_options(values: Sequence[str], metrics: Sequence[str]) -> dict[str, d
 def _key_and_text(setting: str, error: type[SeewhyError], form: str) -> tuple[str, str]:
     key, equals, text = (part.strip() for part in setting.partition("="))
     if not (key and equals and text):
-        raise error(f"--set {setting!r} cannot be read; write {form}")
+        raise _unreadable(setting, error, form)
     return key, text
+
+
+def _unreadable(setting: str, error: type[SeewhyError], form: str) -> SeewhyError:
+    return error(f"--set {setting!r} cannot be read; write {form}")
 
 
 def _read(option: Option, text: str, setting: str, error: type[SeewhyError]) -> Any:

@@ -23,7 +23,8 @@ def lacking(model: Bound) -> dict[str, str]:
         reason = "TorchScript does not show (the model that it was made from does)"
         found |= {row.name: reason for row in TABLE.values() if "operations" in row.needs}
     for one in modules:
-        declared: Mapping[str, str] = getattr(one, DECLARED, {})
+        # By hand: a module's own look-up of what it lacks is slow, and this is asked in every call.
+        declared: Mapping[str, str] = vars(one).get(DECLARED) or getattr(type(one), DECLARED, {})
         if strange := [name for name in declared if name not in TABLE]:
             raise ValueError(
                 f"{type(one).__name__}.{DECLARED} names {', '.join(strange)}, and the table of "
