@@ -58,15 +58,16 @@ def bright(inputs: Tensor) -> Tensor:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Dataset:
-    """Eight pictures, two a class, their boxes of different sizes."""
+    """Twenty pictures, five a class, their boxes of different sizes."""
     entries = []
     (tmp_path / "data" / "images").mkdir(parents=True)
-    for number in range(8):
+    for number in range(20):
         label = list(COLOURS)[number % 4]
         picture = np.full((SIDE, SIDE, 3), 40, np.uint8)
-        picture[2 : 8 + number, 3:13] = 255 * np.array(COLOURS[label])
+        bottom = 8 + number % 8
+        picture[2:bottom, 3:13] = 255 * np.array(COLOURS[label])
         Image.fromarray(picture).save(tmp_path / "data" / "images" / f"{number}.png")
-        entries.append({"file": f"{number}.png", "label": label, "boxes": [[3, 2, 13, 8 + number]]})
+        entries.append({"file": f"{number}.png", "label": label, "boxes": [[3, 2, 13, bottom]]})
     (tmp_path / "data" / "annotations.json").write_text(json.dumps(entries))
     return read_dataset(tmp_path / "data" / "annotations.json")
 
@@ -80,9 +81,11 @@ def run(data: Dataset, **more: Any) -> Any:
 def test_the_figures_are_those_of_collages_pasted_together(data: Dataset) -> None:
     found = run(data, methods=[bright, "grad-cam"])
     ids = found.values["bright", "grid-pointing"].ids
-    assert len({id_.split("\t")[0] for id_ in ids}) == found.counts["collages"] <= 5
-    assert len(ids) == 4 * found.counts["collages"] == found.result("bright", "grid-pointing")["n"]
     labels = {record.id: record.labels[0] for record in data.records}
+    assert len({id_.split("\t")[0] for id_ in ids}) == found.counts["collages"] == 5
+    wholes = sorted({id_.split("\t")[0] for id_ in ids})
+    assert sorted(" + ".join(wholes).split(" + ")) == sorted(labels)  # each picture once
+    assert len(ids) == 4 * found.counts["collages"] == found.result("bright", "grid-pointing")["n"]
     for id_ in ids:
         whole, label = id_.split("\t")
         names = whole.split(" + ")
@@ -97,7 +100,7 @@ def test_the_figures_are_those_of_collages_pasted_together(data: Dataset) -> Non
     # A map for the class alone lies in its cell alone; one that says nothing in all alike.
     assert found.result("grad-cam", "grid-pointing")["mean"] == pytest.approx(1)
     assert found.result("whole image", "grid-pointing")["mean"] == 0.25
-    assert found.counts["explained"] == 8
+    assert found.counts["explained"] == 20
     (one,) = (x for x in found.differences if (x["method"], x["to"]) == ("grad-cam", "bright"))
     assert one["mean"] == pytest.approx(1 - found.result("bright", "grid-pointing")["mean"])
     assert one["low"] < 0 < one["high"]  # five collages are too few to say that it is always so
@@ -123,14 +126,15 @@ def test_only_pictures_that_the_model_is_sure_of_are_laid_together(data: Dataset
     how: dict[str, Any] = {"side": 2, "count": 30, "seed": 0}
     found = choose(data.records, status, confidence=0.99, **how)
     assert {r.id for one in found for r in one.records} == {"0.png", "1.png", "2.png", "3.png"}
-    assert len({one.id for one in found}) == len(found) > 10  # of 24 orders, each once
+    assert len(found) == 1  # each picture lies in one collage
     assert found[0].labels == tuple(
         {"0": "red", "1": "green", "2": "blue", "3": "yellow"}[r.id[0]] for r in found[0].records
     )
-    assert "4.png" in {
-        r.id for one in choose(data.records, status, confidence=0.9, **how) for r in one.records
-    }
-    with pytest.raises(MetricError, match="of the 8 pictures 0, of 0 classes, are of one class"):
+    less_sure = [
+        choose(data.records, status, confidence=0.9, **{**how, "seed": seed}) for seed in range(9)
+    ]
+    assert any("4.png" in {r.id for r in one.records} for (one,) in less_sure)
+    with pytest.raises(MetricError, match="of the 20 pictures 0, of 0 classes, are of one class"):
         choose(data.records, status, confidence=0.999, **how)
 
 
@@ -144,14 +148,14 @@ def test_a_run_that_was_interrupted_goes_on(data: Dataset, tmp_path: Path) -> No
     ticks = iter(range(10**6))
 
     def stop() -> None:
-        if next(ticks) == 2 * 8 + 5:  # behind the pictures, amid the collages
+        if next(ticks) == 2 * 20 + 5:  # behind the pictures, amid the collages
             raise Stopped
 
     again: dict[str, Any] = {"methods": methods, "out": tmp_path / "out", "batch_size": 4}
     with pytest.raises(Stopped):
         run(data, **again, advance=stop)
     before = len(read_results(tmp_path / "out" / "rows.jsonl").rows)
-    assert before > 8
+    assert before > 20
     found = run(data, **again)
     keys = [row.key for row in read_results(tmp_path / "out" / "rows.jsonl").rows]
     assert len(keys) == len(set(keys)) > before
@@ -164,12 +168,12 @@ def test_a_run_that_was_interrupted_goes_on(data: Dataset, tmp_path: Path) -> No
 def test_every_step_is_told(data: Dataset) -> None:
     ticks = []
     run(data, methods=["grad-cam", "layer-cam"], advance=lambda: ticks.append(1))
-    assert len(ticks) == 2 * (8 + 5)
+    assert len(ticks) == 2 * (20 + 5)
 
 
 def test_beside_other_metrics(data: Dataset, tmp_path: Path) -> None:
     found = run(data, metrics=["grid-pointing", "energy"], out=tmp_path)
-    assert found.result("grad-cam", "energy")["n"] == 8
+    assert found.result("grad-cam", "energy")["n"] == 20
     assert found.result("grad-cam", "energy")["mean"] == pytest.approx(1)
     assert {(one["metric"], one["subset"]) for one in found.results} >= {
         ("energy", "small object"), ("grid-pointing", "all"),
@@ -199,7 +203,7 @@ def test_what_cannot_be_laid_together_is_said_and_the_rest_measured(
     assert problem["record"] == "grid-pointing"
     assert said in problem["reason"]
     assert found.counts["unreadable"] == 0
-    assert found.result("grad-cam", "energy")["n"] == 8
+    assert found.result("grad-cam", "energy")["n"] == 20
     assert not any(one["metric"] == "grid-pointing" for one in found.results)
 
 
@@ -210,7 +214,7 @@ def test_a_method_that_fails_on_one_collage_is_told(data: Dataset) -> None:
             raise RuntimeError("no red in the first cell, please")
         return inputs.sum(1)
 
-    found = run(data, methods=[choosy], metric_options={"grid-pointing": {"count": 20}})
+    found = run(data, methods=[choosy], metric_options={"grid-pointing": {"count": 20, "seed": 2}})
     assert 0 < len(found.problems) < found.counts["collages"]
     assert all("choosy: no red" in one["reason"] for one in found.problems)
     left = found.counts["collages"] - len(found.problems)

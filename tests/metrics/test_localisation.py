@@ -409,15 +409,16 @@ def test_the_bounds_of_the_grid():
 def test_collages_hold_their_images_and_no_class_twice():
     classes = np.repeat(np.arange(6), 4)
     chosen = choose_collages(classes, count=50, seed=3)
-    assert chosen.shape == (50, 4)
+    assert 4 <= len(chosen) <= 6
+    assert chosen.shape[1] == 4
+    assert len(set(chosen.ravel())) == chosen.size  # each image lies in one collage at most
     assert all(len(set(classes[row])) == 4 for row in chosen)
-    assert np.array_equal(chosen[:10], choose_collages(classes, count=10, seed=3))
+    assert np.array_equal(chosen[:3], choose_collages(classes, count=3, seed=3))
     assert not np.array_equal(chosen, choose_collages(classes, count=50, seed=4))
-    assert set(chosen.ravel()) == set(range(24))
     images = torch.arange(24.0)[:, None, None, None].expand(24, 3, 4, 6).clone()
     images[:, 1] += 0.5
     made = collage(images, chosen)
-    assert made.shape == (50, 3, 8, 12)
+    assert made.shape == (len(chosen), 3, 8, 12)
     for row, one in zip(chosen, made, strict=True):
         for cell, (down, right) in enumerate(np.ndindex(2, 2)):
             part = one[:, 4 * down : 4 * down + 4, 6 * right : 6 * right + 6]

@@ -61,7 +61,7 @@ def choose(
         records: of the data.
         status: what became of each, by its id.
         side: pictures along each side.
-        count: how many are drawn; one that is drawn twice is there once.
+        count: the most that are drawn; each picture lies in one at most.
         confidence: the least probability.
         seed: of the draws.
 
@@ -85,8 +85,7 @@ def choose(
             "grid-pointing.confidence."
         )
     places = choose_collages([index for *_, index in sure], count=count, side=side, seed=seed)
-    drawn = [Collage(*zip(*(sure[place] for place in row), strict=True)) for row in places]
-    return list({one.id: one for one in drawn}.values())
+    return [Collage(*zip(*(sure[place] for place in row), strict=True)) for row in places]
 
 
 def laid_together(pictures: Sequence[Sequence[Prepared]], side: int) -> Tensor:

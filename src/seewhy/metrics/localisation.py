@@ -323,13 +323,16 @@ def pixel_average_precision(histogram: np.ndarray) -> np.ndarray:
 def choose_collages(
     classes: Sequence[int] | np.ndarray, *, count: int, side: int = 2, seed: int = 0
 ) -> np.ndarray:
-    """Which images to lay together: (count, side²) places, no class twice in one collage.
+    """Which images to lay together: (n, side²) places, no class twice in one collage.
+
+    Each image lies in one collage at most, so that collages are independent of each other and the
+    intervals over them hold. Where the images do not suffice for `count`, n is smaller.
 
     Args:
         classes: of each image. The paper takes images that the model gives 0.99 or more.
-        count: of collages.
+        count: the most collages.
         side: images along each side.
-        seed: collage i depends on it and i alone.
+        seed: of the draws; a larger count has all collages of a smaller one.
 
     Raises:
         MetricError: fewer classes than a collage has images.
@@ -340,12 +343,20 @@ def choose_collages(
         raise MetricError(
             f"a collage of {side} × {side} needs {side**2} classes; the images have {len(known)}."
         )
-    chosen = np.empty((count, side**2), np.int64)
-    for collage_ in range(count):
-        random = np.random.default_rng([seed, collage_])
-        for cell, class_ in enumerate(random.choice(known, side**2, replace=False)):
-            chosen[collage_, cell] = random.choice(np.flatnonzero(classes == class_))
-    return chosen
+    random = np.random.default_rng(seed)
+    left = {class_: random.permutation(np.flatnonzero(classes == class_)) for class_ in known}
+    chosen: list[list[int]] = []
+    while len(chosen) < count and len(left) >= side**2:
+        # As often as there are images of a class, so that few remain without a partner.
+        sizes = np.array([len(places) for places in left.values()])
+        drawn = random.choice([*left], side**2, replace=False, p=sizes / sizes.sum())
+        chosen.append([int(left[class_][0]) for class_ in drawn])
+        left = {
+            class_: rest
+            for class_, places in left.items()
+            if len(rest := places[1:] if class_ in drawn else places)
+        }
+    return np.array(chosen, np.int64)
 
 
 def collage(images: Tensor, places: np.ndarray, *, side: int = 2) -> Tensor:

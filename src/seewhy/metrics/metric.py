@@ -5,8 +5,8 @@ with the ones below written beside every figure.
 
 - `score`: `"probability"` or `"logit"` of the explained class, for metrics that run the model.
 - `on`: for metrics of a region, `"boxes"` (filled) or `"mask"`.
-- `confidence`, `count`, `seed`: of collages, the least probability of the pictures in them, how
-  many are drawn, and by what.
+- `confidence`, `count`, `seed`: of collages, the least probability of the pictures in them, the
+  most that are drawn (each picture lies in one at most), and by what.
 """
 
 from __future__ import annotations
