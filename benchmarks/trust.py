@@ -4,8 +4,10 @@
     python benchmarks/trust.py --data shared/data place faithful # some parts
     python benchmarks/trust.py --data shared/data --limit 40     # a part of the pictures
 
-Each part is some runs of `seewhy.evaluate`. What they measured stays in seewhy-out/trust: one that
-broke off goes on, and the tables of docs/which-method.md are written again in a minute.
+The ILSVRC pictures are parted in two: on one half the defaults and the advice were chosen, the
+other half, which nobody looked at for that, judges them. Each part is some runs of
+`seewhy.evaluate`. What they measured stays in seewhy-out/trust: an interrupted run resumes, and the
+tables of docs/which-method.md are written again in a minute.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from page import write_part
+from torch import Tensor
 
 import seewhy
 from seewhy.dataset import Dataset, read_dataset
@@ -33,6 +37,20 @@ OUT = ROOT / "seewhy-out" / "trust"
 
 PLAIN = "cam"
 """What the others are compared with."""
+
+CHOSEN_ON = 400
+"""The size of the half of the ILSVRC pictures on which was chosen; the rest judges."""
+
+
+def smoothed_cam(activations: Tensor, class_weights: Tensor) -> Tensor:
+    """`cam`, smoothed by a 3 × 3 bell (1, 2, 1), the border repeated."""
+    weights = class_weights[..., None, None]
+    bell = torch.tensor([1.0, 2.0, 1.0], dtype=activations.dtype, device=activations.device)
+    kernel = (bell[:, None] * bell / 16)[None, None]
+    maps = (weights * activations).sum(1, keepdim=True)
+    padded = torch.nn.functional.pad(maps, (1, 1, 1, 1), mode="replicate")
+    return torch.nn.functional.conv2d(padded, kernel)[:, 0]
+
 
 SAME = {
     "hires-cam": "cam",
@@ -87,7 +105,9 @@ class Run:
 
     Attributes:
         name: of its folder.
-        methods, metrics, limit: as `seewhy.evaluate` takes them.
+        methods, metrics: as `seewhy.evaluate` takes them.
+        limit: how many pictures of each half.
+        half: "chosen" or "judged"; None for all pictures of the data.
         data: a folder of the data.
         model: a name.
         options: of the methods.
@@ -96,14 +116,24 @@ class Run:
     """
 
     name: str
-    methods: tuple[str, ...]
+    methods: tuple[Any, ...]
     metrics: tuple[str, ...]
     limit: int | None
+    half: str | None = "judged"
     data: str = "ilsvrc_val"
     model: str = "demo"
     options: Mapping[str, Any] = field(default_factory=dict)
     metric_options: Options = field(default_factory=lambda: OPTIONS)
     both: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """Where its rows are kept."""
+        return OUT / "-".join(filter(None, (self.name, self.half)))
+
+    def chosen(self, limit: int) -> Run:
+        """The same on the other half, on so many pictures."""
+        return dataclasses.replace(self, half="chosen", limit=limit)
 
     def measure(self, folder: Path, limit: int | None) -> seewhy.Evaluation:
         """What is found, going on where an earlier run stopped."""
@@ -118,16 +148,25 @@ class Run:
             only_correct=not self.both,
             limit=min(filter(None, (limit, self.limit)), default=None),
             pictures=0,
-            out=OUT / self.name,
+            out=self.folder,
             on_error=lambda record, reason: print(f"{record}: {reason}", file=sys.stderr),
         )
         spent = time.perf_counter() - began
-        print(f"{self.name}: {spent:.0f} s, {found.counts}", file=sys.stderr, flush=True)
+        print(f"{self.folder.name}: {spent:.0f} s, {found.counts}", file=sys.stderr, flush=True)
         return found
 
     def read(self, folder: Path) -> Dataset:
         """The pictures."""
         data = read_dataset(folder / self.data / "annotations.json")
+        if self.half:
+            chosen = sample(data.records, CHOSEN_ON, 0)
+            ids = {record.id for record in chosen}
+            rest = [record for record in data.records if record.id not in ids]
+            data = dataclasses.replace(
+                data,
+                name=f"{data.name} ({self.half})",
+                records=tuple(chosen if self.half == "chosen" else rest),
+            )
         if not self.both:
             return data
         wanted = data.only(self.both)
@@ -135,45 +174,40 @@ class Run:
         return dataclasses.replace(wanted, records=records)
 
 
-MEDIUM_RUN = Run("medium", (PLAIN, *MEDIUM), (*PLACE, *FAITHFUL), 12)
-COSTLY_RUN = Run("costly", (PLAIN, *COSTLY), (*PLACE, *FAITHFUL), 8, options={"masks": 1000})
-PARTS: dict[str, list[tuple[Run, str]]] = {
+MEDIUM_RUN = Run("medium", (PLAIN, *MEDIUM), (*PLACE, *FAITHFUL), 40)
+COSTLY_RUN = Run("costly", (PLAIN, *COSTLY), (*PLACE, *FAITHFUL), 26, options={"masks": 1000})
+PLACE_RUN = Run(
+    "place", (*CHEAP, smoothed_cam), ("pointing", "energy", "box-iou", "box-accuracy"), 400
+)
+BOXES_RUN = Run("boxes", CHEAP, PLACE, 120, metric_options=WITH_TOLERANCE)
+FAITH_RUN = Run("faith", CHEAP, (*FAITHFUL, "adcc", "coherency", "complexity"), 60)
+GRID_RUN = Run(
+    "grid", CHEAP, ("grid-pointing",), 400, metric_options={"grid-pointing": {"count": 100}}
+)
+BOTH_RUN = Run(
+    "both", (*CHEAP, "group-cam", "smooth-grad-cam++"), ON_MASKS, None, half=None,
+    data="voc_animals", model="demo-cat-dog", both=("cat", "dog"), metric_options=MASKS,
+)  # fmt: skip
+TESTS_RUN = Run("tests", CHEAP, TESTS, 20)
+TESTS_OF_MORE = Run("tests", (PLAIN, "group-cam", "smooth-grad-cam++", "smooth-grad"), TESTS, 6)
+
+PARTS: dict[str, list[tuple[Run, Run | None, str]]] = {
     "place": [
-        (Run("place", CHEAP, ("pointing", "energy", "box-iou", "box-accuracy"), 400), "place"),
-        (MEDIUM_RUN, "place"),
-        (COSTLY_RUN, "place"),
-        (Run("boxes", CHEAP, PLACE, 120, metric_options=WITH_TOLERANCE), "boxes"),
+        (PLACE_RUN, PLACE_RUN.chosen(400), "place"),
+        (MEDIUM_RUN, MEDIUM_RUN.chosen(12), "place"),
+        (COSTLY_RUN, COSTLY_RUN.chosen(8), "place"),
+        (BOXES_RUN, None, "boxes"),
     ],
     "faithful": [
-        (Run("faith", CHEAP, (*FAITHFUL, "adcc", "coherency", "complexity"), 24), "faithful"),
-        (MEDIUM_RUN, "faithful"),
-        (COSTLY_RUN, "faithful"),
+        (FAITH_RUN, FAITH_RUN.chosen(24), "faithful"),
+        (MEDIUM_RUN, MEDIUM_RUN.chosen(12), "faithful"),
+        (COSTLY_RUN, COSTLY_RUN.chosen(8), "faithful"),
     ],
-    "grid": [
-        (
-            Run("grid", CHEAP, ("grid-pointing",), 400,
-                metric_options={"grid-pointing": {"count": 24}}),
-            "grid",
-        ),
-    ],
-    "both": [
-        (
-            Run("both", (*CHEAP, "group-cam", "smooth-grad-cam++"),
-                ON_MASKS, None, data="voc_animals", model="demo-cat-dog", both=("cat", "dog"),
-                metric_options=MASKS),
-            "both",
-        ),
-    ],
-    "tests": [
-        (Run("tests", CHEAP, TESTS, 12), "tests"),
-        (
-            Run("tests", (PLAIN, "group-cam", "smooth-grad-cam++", "smooth-grad"),
-                TESTS, 4),
-            "tests",
-        ),
-    ],
-}  # fmt: skip
-"""What is run for each part of the page, and the columns that are shown of it."""
+    "grid": [(GRID_RUN, GRID_RUN.chosen(400), "grid")],
+    "both": [(BOTH_RUN, None, "both")],
+    "tests": [(TESTS_RUN, None, "tests"), (TESTS_OF_MORE, None, "tests")],
+}
+"""What is run for each part of the page: what judges, what was chosen on, and the columns."""
 
 
 # --- The page ------------------------------------------------------------------------------------
@@ -213,29 +247,45 @@ COLUMNS: dict[str, list[Column]] = {
 
 def title(method: str) -> str:
     """With those that draw the same map."""
+    if method == smoothed_cam.__name__:
+        return f"{PLAIN}, smoothed by a 3 × 3 bell"
     return ", ".join([method, *(name for name, other in SAME.items() if other == method)])
 
 
 def mark(found: seewhy.Evaluation, method: str, metric: str, subset: str) -> str:
-    """Whether the difference to plain CAM, picture by picture, is clear of 0."""
+    """Whether the difference to plain CAM, picture by picture, passes the corrected test."""
     sign = 1 if METRICS[metric].better == "higher" else -1
     for one in found.differences:
         about = (one["method"], one["to"], one["metric"], one["subset"])
         if about == (method, PLAIN, metric, subset):
-            low, high = sorted((sign * one["low"], sign * one["high"]))
-            return " ▲" if low > 0 else " ▼" if high < 0 else ""
+            clear = one["p"] is not None and one["p"] < 0.05
+            return "" if not clear else " ▲" if sign * one["mean"] > 0 else " ▼"
     return ""
 
 
-def table(found: seewhy.Evaluation, columns: list[Column]) -> str:
+Cells = dict[tuple[str, str, str], dict[str, Any]]
+
+
+def cells_of(found: seewhy.Evaluation | None) -> Cells:
+    """The results by method, metric and subset."""
+    results = found.results if found else ()
+    return {(one["method"], one["metric"], one["subset"]): one for one in results}
+
+
+def table(found: seewhy.Evaluation, chosen: seewhy.Evaluation | None, columns: list[Column]) -> str:
     """A row a method, the baselines last; columns of which nothing was measured are left out."""
-    cells = {(one["method"], one["metric"], one["subset"]): one for one in found.results}
+    cells, before = cells_of(found), cells_of(chosen)
     columns = [c for c in columns if any(key[1:] == c[:2] for key in cells)]
-    size = {
-        column[:2]: max(one["n"] for key, one in cells.items() if key[1:] == column[:2])
-        for column in columns
-    }
-    heads = [f"{words}, n {size[metric, subset]}" for metric, subset, words in columns]
+    size, size_before = (
+        {c[:2]: max((one["n"] for key, one in some.items() if key[1:] == c[:2]), default=0)
+         for c in columns}
+        for some in (cells, before)
+    )  # fmt: skip
+    heads = [
+        f"{words}, n {size[metric, subset]}"
+        + (f" ({size_before[metric, subset]})" if chosen else "")
+        for metric, subset, words in columns
+    ]
     rows = [f"| | {' | '.join(heads)} |", f"|---|{'--:|' * len(columns)}"]
     for method in found.methods:
         name = method["name"]
@@ -246,13 +296,19 @@ def table(found: seewhy.Evaluation, columns: list[Column]) -> str:
                 texts.append("")
                 continue
             said = f" {one['verdict']}" if "verdict" in one else mark(found, name, metric, subset)
-            fewer = f" (n {one['n']})" if one["n"] < size[metric, subset] else ""
-            mean = "undefined" if np.isnan(one["mean"]) else f"{one['mean']:.2f}"
-            texts.append(f"{mean}{said}{fewer}")
+            fewer = f" [n {one['n']}]" if one["n"] < size[metric, subset] else ""
+            was = before.get((name, metric, subset))
+            compared = f" ({number(was)})" if was else ""
+            texts.append(f"{number(one)}{said}{compared}{fewer}")
         if any(texts):
             shown = f"*{name}*" if method["baseline"] else title(name)
             rows.append(f"| {shown} | {' | '.join(texts)} |")
     return "\n".join(rows)
+
+
+def number(one: Mapping[str, Any]) -> str:
+    """A mean with two places."""
+    return "undefined" if np.isnan(one["mean"]) else f"{one['mean']:.2f}"
 
 
 def same(folder: Path, count: int) -> str:
@@ -289,7 +345,8 @@ def setting(run: Run, found: seewhy.Evaluation, columns: list[Column]) -> str:
     chosen += [f"`{name}={value}`" for name, value in run.options.items()]
     counts = found.counts
     kind = f" with {' and '.join(run.both)}, the model right or wrong" if run.both else ""
-    used = f"{counts['used']} of {counts['records']} pictures{kind}"
+    half = " of the half that judges" if run.half else ""
+    used = f"{counts['used']} of {counts['records']} pictures{half}{kind}"
     return f"{run.model} on {run.data}, {used}{'; ' if chosen else ''}{', '.join(chosen)}."
 
 
@@ -304,10 +361,11 @@ def main() -> None:
             write_part(PAGE, part, "trust.py", same(args.data, args.limit or 20))
             continue
         blocks = []
-        for run, shown in PARTS[part]:
+        for run, before, shown in PARTS[part]:
             found = run.measure(args.data, args.limit)
+            chosen = before.measure(args.data, args.limit) if before else None
             columns = COLUMNS[shown]
-            blocks.append(f"{setting(run, found, columns)}\n\n{table(found, columns)}")
+            blocks.append(f"{setting(run, found, columns)}\n\n{table(found, chosen, columns)}")
         write_part(PAGE, part, "trust.py", "\n\n".join(blocks))
 
 

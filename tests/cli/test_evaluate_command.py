@@ -175,7 +175,9 @@ def test_a_test_says_of_whom_it_cannot_tell(
     verdicts = {x["method"]: x["verdict"] for x in content["results"] if x["subset"] == "all"
                 and "verdict" in x}  # fmt: skip
     assert verdicts == {"cam": "open", "eigen-cam": "open"}  # 1 each time, but of 5 pictures
-    assert [one["kind"] for one in content["images"] if one["method"] == "cam"] == ["best", "worst"]
+    shown = [one for one in content["images"] if one["method"] == "cam"]
+    assert [one["kind"] for one in shown] == ["apart"]
+    assert shown[0]["plain"].startswith("data:image/jpeg")
 
 
 def test_collages_of_too_few_classes_are_a_problem_that_is_said(

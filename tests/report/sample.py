@@ -138,12 +138,13 @@ def sample() -> dict[str, Any]:
     images = [
         {"method": method, "metric": metric, "kind": kind, "record": f"val/{kind}_{place:05d}.jpg",
          "label": ("tabby", "Siamese cat", "golden retriever")[place],
-         "value": 0.0123 + 0.11 * place + (0.5 if kind == "worst" else 0.0),
-         "picture": picture(place + 10 * (kind == "worst"))}
-        for method in METHODS
+         "value": 0.0123 + 0.11 * place + (0.5 if kind == "worst" else 0.0) + 0.01 * which,
+         "picture": picture(place + 10 * (kind == "worst") + 20 * which),
+         **({} if which else {"plain": picture(place + 50)})}
         for metric in ("deletion", "road")
-        for kind in ("best", "worst")
+        for kind in ("worst", "best")
         for place in range(3)
+        for which, method in enumerate(METHODS)
     ]  # fmt: skip
     return {
         "format": "seewhy evaluation 1",

@@ -385,34 +385,39 @@ def test_a_method_has_one_colour_everywhere_and_no_other_has_it() -> None:
             assert style_of[group.all("title")[0].text] == {group.attributes["class"]}
 
 
-def test_best_and_worst_images_have_value_label_and_record() -> None:
+def test_an_image_is_shown_as_it_is_and_with_each_methods_map() -> None:
     values = sample()
     place = there(read(evaluation_page(values)), "images")
-    figures = place.all("figure")
-    assert len(figures) == len(values["images"])
-    titles = [head.text for head in place.all("h3", "method")]
-    assert titles == list(METHODS)
-    left = sorted((image["picture"], image["record"], image["label"]) for image in values["images"])
-    shown = []
-    for figure in figures:
-        label, record = (bdi.text for bdi in figure.all("bdi"))
-        (picture,) = figure.all("img")
-        assert picture.attributes["alt"] == f"{label}, {record}"
-        shown.append((picture.attributes["src"], record, label))
-        (entry, *_) = [one for one in values["images"] if one["record"] == record]
-        assert figure.all("b")[0].text == written(entry["value"])
-    assert sorted(shown) == left
+    titles = [head.text for head in place.all("h3")]
+    assert titles == ["By Deletion ↓ lower is better", "By ROAD, combined ↑ higher is better"]
+    compared = place.all("div", "images")
+    assert len(compared) == 2 * 2 * 3  # metrics, kinds, images
+    entries = zip(values["images"][::2], values["images"][1::2], strict=True)
+    for shown, (first, second) in zip(compared, entries, strict=True):
+        plain, *maps = shown.all("figure")
+        words = [line.text for line in plain.all("span")]
+        assert words == [f"the {first['kind']}", first["record"]]
+        assert plain.all("b")[0].text == first["label"]
+        for figure, entry in zip([plain, *maps], [first, first, second], strict=True):
+            (picture,) = figure.all("img")
+            kind = "plain" if figure is plain else "picture"
+            assert picture.attributes["src"] == entry[kind]
+            assert picture.attributes["alt"] == f"{entry['label']}, {entry['record']}"
+        assert [one.all("span")[0].text for one in maps] == list(METHODS)
+        told = [one.all("b")[0].text for one in maps]
+        assert told == [written(one["value"]) for one in (first, second)]
 
 
-def test_a_picture_says_which_class_its_map_is_for() -> None:
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [("big cat", ["labelled big cat"]), ("tabby", []), ("281", []), ("n02123045", [])],
+)
+def test_a_picture_says_which_class_its_map_is_for(label: str, said: list[str]) -> None:
     values = sample()
-    values["images"] = [
-        dict(values["images"][0], explained="lynx"), dict(values["images"][0], explained="tabby"),
-    ]  # fmt: skip
-    other, own = there(read(evaluation_page(values)), "images").all("figure")
-    lines = [line.text for line in other.all("span")]
-    assert lines == ["map for lynx", "labelled tabby", "val/best_00000.jpg"]
-    assert "map for" not in own.text
+    values["images"] = [dict(values["images"][0], label=label, explained="tabby")]
+    plain, _ = there(read(evaluation_page(values)), "images").all("figure")
+    assert plain.all("b")[0].text == "tabby"
+    assert [one.text for one in plain.all("span")] == ["the worst", *said, "val/worst_00000.jpg"]
 
 
 def test_accuracy_confusion_and_wrong_pictures() -> None:
@@ -543,6 +548,9 @@ def test_a_picture_that_is_an_address_is_left_out() -> None:
         'data:image/jpeg;base64,AAAA" onerror="x', None, "",
     ]  # fmt: skip
     values["images"] = [dict(values["images"][0], picture=address) for address in addresses]
+    for image, place in zip(values["images"], itertools.count()):
+        image["record"] = f"{place}.jpg"
+        image["plain"] = image["picture"]
     place = there(read(evaluation_page(values)), "images")
     assert len(place.all("figure")) == len(addresses)
     assert not place.all("img")
@@ -552,7 +560,7 @@ def test_a_picture_that_is_an_address_is_left_out() -> None:
 def everywhere(value: Any, words: str) -> Any:
     """Every free text of the values, and every key that is free, with `words` behind it."""
     if isinstance(value, dict):
-        fixed = ("format", "subset", "better", "picture", "pictures", "target")
+        fixed = ("format", "subset", "better", "picture", "plain", "pictures", "target")
         return {key: one if key in fixed else everywhere(one, words) for key, one in value.items()}
     if isinstance(value, list):
         return [everywhere(one, words) for one in value]
@@ -593,19 +601,29 @@ def test_a_free_subset_and_kind_are_escaped() -> None:
     assert tags(read(evaluation_page(values))) == tags(read(evaluation_page(sample())))
 
 
-PLACES = ("results", "hard", "decisions", "differences", "curves", "images", "problems", "protocol")
+PLACES = (
+    "verdict",
+    "results",
+    "hard",
+    "decisions",
+    "differences",
+    "curves",
+    "images",
+    "problems",
+    "protocol",
+)
 
 
 @pytest.mark.parametrize(
     ("missing", "gone"),
     [
-        (["results"], {"results", "hard"}),
+        (["results"], {"verdict", "results", "hard"}),
         (["differences"], {"differences"}),
         (["curves"], {"curves"}),
         (["images"], {"images"}),
         (["decisions"], {"decisions"}),
         (["problems", "counts"], {"problems"}),
-        (["protocol", "metrics", "methods"], {"protocol"}),
+        (["protocol", "metrics", "methods"], {"verdict", "protocol"}),
         (
             ["results", "differences", "curves", "images", "problems", "counts", "protocol",
              "methods", "metrics", "decisions"],
@@ -650,6 +668,7 @@ def test_what_is_not_defined_is_a_dash(undefined: float | None) -> None:
         curve["mean"] = [undefined] * len(curve["mean"])
     for image in values["images"]:
         image["value"] = undefined
+        image.pop("plain", None)
     page = evaluation_page(values)
     root = read(page)
     assert not re.search(r"\bnan\b|>None<", re.sub(r"<script>.*?</script>", "", page, flags=re.S))
@@ -661,7 +680,7 @@ def test_what_is_not_defined_is_a_dash(undefined: float | None) -> None:
     assert section(root, "differences") is None
     assert section(root, "curves") is None
     figures = there(root, "images").all("figure")
-    assert {figure.all("b")[0].text for figure in figures} == {"–"}
+    assert {figure.all("b")[-1].text for figure in figures} == {"–"}
     no_empty_boxes(root)
 
 

@@ -137,7 +137,8 @@ def evaluate(
             "--pictures",
             min=0,
             metavar="N",
-            help="Draw N of each method's best and N of its worst pictures in the page.",
+            help="Draw N pictures with every method's map in the page, for each metric that "
+            "separates the methods (at most three).",
         ),
     ] = 4,
     wrong: Annotated[

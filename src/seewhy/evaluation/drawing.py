@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from seewhy.boxes import Box
@@ -17,24 +18,37 @@ from seewhy.evaluation.session import Session
 from seewhy.explainer import Prepared
 from seewhy.images import place
 
-_LARGEST = 280  # pixels of a drawn picture's longer side
+_LARGEST = 320  # pixels of a drawn picture's longer side
 
 
 def drawn(
     session: Session,
-    extremes: Sequence[Mapping[str, Any]],
+    shown: Sequence[Mapping[str, Any]],
     records: Mapping[str, Record],
     status: Mapping[str, Mapping[str, Any]],
 ) -> list[dict[str, Any]]:
-    """The best and the worst of each method, explained once more and drawn."""
-    found = []
-    for extreme in extremes:
-        record, label = records[extreme["record"]], extreme["label"]
+    """The pictures that are to be shown, explained once more and drawn.
+
+    The first entry of each picture has it also without a map (`plain`).
+    """
+    found: list[dict[str, Any]] = []
+    maps: dict[tuple[str, str, str], str | None] = {}
+    for one in shown:
+        record, label = records[one["record"]], one["label"]
         index = status[record.id]["labels"][label]["class"]
-        picture = _explained(session, extreme["method"], record, [index], label)
-        if picture is not None:
-            explained = class_name(index, session.examined.labels)
-            found.append({**extreme, "explained": explained, "picture": picture[0]})
+        key = (one["method"], record.id, label)
+        if key not in maps:
+            made = _explained(session, one["method"], record, [index], label)
+            maps[key] = made[0] if made else None
+        if maps[key] is None:
+            continue
+        explained = class_name(index, session.examined.labels)
+        entry = {**one, "explained": explained, "picture": maps[key]}
+        before = [(old["metric"], old["record"], old["label"]) for old in found]
+        if (one["metric"], record.id, label) not in before:
+            prepared = session.explainer.prepare(str(record.image))
+            entry["plain"] = _as_jpeg(_with_boxes(prepared, record.boxes_of(label)))
+        found.append(entry)
     return found
 
 
@@ -77,7 +91,22 @@ def draw(prepared: Prepared, map_: Tensor, boxes: Sequence[Box]) -> str:
     heatmap = place(raw, prepared.window, prepared.picture.shape[:2])
     limits = color_range([raw], signed=has_negative(raw))
     outlines = [Box(round(b.x0), round(b.y0), round(b.x1), round(b.y1)) for b in boxes]
-    picture = overlay(prepared.picture, heatmap, prepared.window, limits=limits, boxes=outlines)
+    return _as_jpeg(
+        overlay(prepared.picture, heatmap, prepared.window, limits=limits, boxes=outlines)
+    )
+
+
+def _with_boxes(prepared: Prepared, boxes: Sequence[Box]) -> Image.Image:
+    from seewhy.render.overlay import outline
+
+    picture = prepared.picture.copy()
+    for box in boxes:
+        outline(picture, (box.x0, box.y0, box.x1, box.y1))
+    return Image.fromarray(picture)
+
+
+def _as_jpeg(picture: Image.Image) -> str:
+    """A small one, in a data URI."""
     picture.thumbnail((_LARGEST, _LARGEST))
     buffer = io.BytesIO()
     picture.save(buffer, format="JPEG", quality=80)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seewhy.evaluation.decisions import Decisions
-from seewhy.metrics import METRICS
 from seewhy.metrics.accumulate import PerImage
 from seewhy.one_line import one_line
 from seewhy.saving.endings import PICTURES, ending_of
@@ -136,38 +135,6 @@ class Evaluation:
     def with_images(self, images: list[dict[str, Any]], decisions: Decisions) -> Evaluation:
         """The same with pictures."""
         return dataclasses.replace(self, images=images, decisions=decisions)
-
-    def extremes(self, count: int) -> list[dict[str, Any]]:
-        """Which pictures are each method's best and worst by the first metric, `count` of each."""
-        # What is measured on several pictures at once tells none of them apart.
-        alone = [one for one in self.metrics if METRICS[one["name"]].needs != "collage"]
-        if not alone:
-            return []
-        metric = alone[0]
-        found = []
-        for method in self.methods:
-            values = self.values.get((method["name"], metric["name"]))
-            if method["baseline"] or values is None:
-                continue
-            for kind, (id_, value) in _ends(values, count, lower=metric["better"] == "lower"):
-                record, label = id_.split("\t")
-                found.append(
-                    {
-                        "method": method["name"], "metric": metric["name"], "kind": kind,
-                        "record": record, "label": label, "value": value,
-                    }
-                )  # fmt: skip
-        return found
-
-
-def _ends(values: PerImage, count: int, *, lower: bool) -> list[tuple[str, tuple[str, float]]]:
-    """The `count` best and the `count` worst ids with their values, none in both."""
-    sign = 1 if lower else -1
-    defined = [(id_, float(values[id_])) for id_ in values.ids]
-    order = sorted((one for one in defined if not math.isnan(one[1])), key=lambda p: sign * p[1])
-    best = order[:count]
-    worst = [pair for pair in reversed(order) if pair not in best][:count]
-    return [("best", one) for one in best] + [("worst", one) for one in worst]
 
 
 def _plain(value: Any) -> Any:

@@ -19,6 +19,7 @@ from seewhy.evaluation.drawing import drawn, drawn_wrong
 from seewhy.evaluation.entries import entries_of
 from seewhy.evaluation.kept import KeptRows
 from seewhy.evaluation.measuring import Examined
+from seewhy.evaluation.picking import pictures_to_show
 from seewhy.evaluation.pictures import PictureWork
 from seewhy.evaluation.protocol import (
     TARGETS,
@@ -86,7 +87,8 @@ def evaluate(
         metric_options: by metric: `{"road": {"shares": (0.1, 0.5)}}`.
         by_class: means are of the classes' means, as in the pointing game's paper.
         limit: this many pictures, drawn by the seed, the same in every run.
-        pictures: how many of each method's best and worst are drawn, which takes a map each.
+        pictures: how many are drawn with the maps of all methods, by each metric that separates
+            them (at most three): where they differ most, the worst and the best.
         wrong: of how many wrong pictures the maps of the predicted and of the true class are
             drawn, by the first method, the surest errors first; all of them are listed.
         batch_size: pictures explained at once.
@@ -165,7 +167,8 @@ def evaluate(
             )  # fmt: skip
             if out is not None:
                 by_id = {one.id: one for one in selected}
-                images = drawn(session, evaluation.extremes(pictures), by_id, work.status)
+                shown = pictures_to_show(evaluation, pictures)
+                images = drawn(session, shown, by_id, work.status)
                 decisions, first = evaluation.decisions, entries[0].name
                 maps = drawn_wrong(session, decisions.wrong[:wrong], by_id, first)
                 evaluation = evaluation.with_images(images, decisions.with_pictures(maps, first))

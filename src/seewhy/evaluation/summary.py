@@ -1,4 +1,4 @@
-"""From rows to means with intervals, differences, curves, and the best and worst pictures."""
+"""From rows to means with intervals, differences and curves."""
 
 from __future__ import annotations
 

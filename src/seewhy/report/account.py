@@ -3,60 +3,76 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from seewhy.report.markup import NOTHING, Scale, finite, name, settings, text, value
 from seewhy.report.values import Entry, Measured, Metric, entries, mapping, names
-from seewhy.report.words import better_side, class_attribute, heading, named, whole
+from seewhy.report.words import better_side, class_attribute, named, whole
 
 # The only pictures that go onto the page: an address would be fetched from elsewhere.
 _PICTURE = re.compile(r"data:image/(?:jpeg|png|webp|gif);base64,[A-Za-z0-9+/]+=*")
 
 
+_KINDS = {
+    "apart": "the methods differ most here",
+    "worst": "the worst",
+    "best": "the best",
+}
+_NUMBER = re.compile(r"n?\d+")  # a class's number, or ImageNet's name for it
+
+
 def single_images(results: Entry, evaluation: Measured) -> str:
-    """The best and the worst images of each method."""
+    """By each metric that separates, some images with the maps of all methods side by side."""
     images = entries(results, "images")
     parts = []
-    for method in evaluation.methods:
-        cards = []
-        for metric in evaluation.metrics:
-            own = [
-                image
-                for image in images
-                if (str(image.get("method")), str(image.get("metric")))
-                == (method.name, metric.name)
-            ]
-            rows = "".join(
-                f"<h4>{text(kind.capitalize())}</h4>"
-                f'<div class="row">{"".join(_picture(image, metric) for image in shown)}</div>'
-                for kind in names(own, "kind")
-                if (shown := [image for image in own if str(image.get("kind")) == kind])
-            )
-            if rows:
-                cards.append(f'<div class="card">{heading(metric)}{rows}</div>')
-        if cards:
+    for metric in evaluation.metrics:
+        own = [image for image in images if str(image.get("metric")) == metric.name]
+        rows = "".join(
+            _compared([one for one in own if _shown(one) == shown], evaluation, metric)
+            for shown in dict.fromkeys(map(_shown, own))
+        )
+        if rows:
             parts.append(
-                f'<h3 class="method">{named(method)}</h3><div class="cards">{"".join(cards)}</div>'
+                f"<h3>By {text(metric.title)}{better_side(metric)}</h3>"
+                f'<div class="sheet">{rows}</div>'
             )
     return "".join(parts)
 
 
-def _picture(image: Entry, metric: Metric) -> str:
-    record, label, explained = (image.get(part) for part in ("record", "label", "explained"))
-    words = [name(one) for one in (label, record) if one not in (None, "")]
-    if explained not in (None, "", label):
-        words = [
-            f"map for {name(explained)}",
-            *(f"labelled {one}" for one in words[:1]),
-            *words[1:],
-        ]
+def _shown(image: Entry) -> tuple[str, str, str]:
+    """Which image, for which label, and why it is shown."""
+    return (str(image.get("kind")), str(image.get("record")), str(image.get("label")))
+
+
+def _compared(images: Sequence[Entry], evaluation: Measured, metric: Metric) -> str:
+    """One image: as it is, and with each method's map."""
+    first = images[0]
+    record, label, explained = (first.get(part) for part in ("record", "label", "explained"))
+    shown = next((one for one in (explained, label) if one not in (None, "")), "")
+    class_ = name(shown) if shown else ""
     alt = ", ".join(str(one) for one in (label, record) if one not in (None, ""))
-    lines = "<br>".join(f"<span>{one}</span>" for one in words)
-    measured = metric.scale.number(image.get("value"))
-    return (
-        f"<figure>{drawn(image.get('picture'), alt)}"
-        f"<figcaption><b>{measured}</b>{lines}</figcaption></figure>"
-    )
+    kind = str(first.get("kind"))
+    told = [class_ and f"<b>{class_}</b>", f"<span>{text(_KINDS.get(kind, kind))}</span>"]
+    if explained not in (None, "", label) and not _NUMBER.fullmatch(str(label)):
+        told.append(f"<span>labelled {name(label)}</span>")
+    told.append(f"<span>{name(record)}</span>" if record else "")
+    words = "".join(told)
+    cells = []
+    plain = next((drawn(one["plain"], alt) for one in images if one.get("plain")), "")
+    if plain:
+        cells.append(f"<figure>{plain}<figcaption>{words}</figcaption></figure>")
+    for method in evaluation.methods:
+        for one in images:
+            if str(one.get("method")) != method.name:
+                continue
+            said = "" if plain or cells else words
+            cells.append(
+                f"<figure>{drawn(one.get('picture'), alt)}<figcaption>{said}"
+                f"<b>{metric.scale.number(one.get('value'))}</b>"
+                f"<span>{name(method.name)}</span></figcaption></figure>"
+            )
+    return f'<div class="images">{"".join(cells)}</div>'
 
 
 def drawn(source: Any, alt: str) -> str:
@@ -113,11 +129,15 @@ def protocol_of(results: Entry, evaluation: Measured) -> str:
             )
     if cards:
         parts.append(
-            "<p>A number means what its protocol says; with another one it is another number.</p>"
+            "<p>A figure is only comparable under the same protocol.</p>"
             f'<div class="cards protocol">{"".join(cards)}</div>'
         )
     parts.append(_method_table(evaluation))
-    return "".join(parts)
+    inner = "".join(parts)
+    if not inner:
+        return ""
+    summary = "<summary>Everything that moves the figures</summary>"
+    return f'<details class="folded">{summary}{inner}</details>'
 
 
 def _method_table(evaluation: Measured) -> str:

@@ -18,6 +18,7 @@ from seewhy.report.markup import finite, name, text
 from seewhy.report.style import SCRIPT, STYLE
 from seewhy.report.tables import hard_subsets, main_table
 from seewhy.report.values import Entry, Measured, mapping, read
+from seewhy.report.verdict import verdict
 from seewhy.report.words import counted, whole
 
 FORMAT = "seewhy evaluation 1"
@@ -44,12 +45,13 @@ def evaluation_page(results: dict[str, Any]) -> str:
         )
     evaluation = read(results)
     sections = [
+        ("verdict", "Verdict", verdict(evaluation)),
         ("results", "Results", main_table(evaluation)),
-        ("hard", "Hard subsets", hard_subsets(evaluation)),
+        ("images", "The maps", single_images(results, evaluation)),
         ("decisions", "Right and wrong", right_and_wrong(results, evaluation)),
+        ("hard", "Hard subsets", hard_subsets(evaluation)),
         ("differences", "Paired differences", paired_differences(evaluation)),
         ("curves", "Curves", mean_curves(results, evaluation)),
-        ("images", "Best and worst images", single_images(results, evaluation)),
         ("problems", "Records and problems", problems_of(results)),
         ("protocol", "Protocol", protocol_of(results, evaluation)),
     ]

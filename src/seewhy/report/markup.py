@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 MINUS, NOTHING = "\u2212", "\u2013"
+_MOST_SHOWN = 24  # options of one list; more are folded away
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -61,14 +62,10 @@ class Scale:
         return cls(max(3 - math.ceil(math.log10(largest)), 0))
 
     def finer(self, values: Iterable[Any]) -> Scale:
-        """With as many more decimals, at most 3, as keep what is not 0 from being written so."""
+        """With one more decimal, where that keeps a value that is not 0 from being written so."""
         known = [abs(v) for v in map(finite, values) if v]
-        unit = 10.0**self.power
-        for more in range(3):
-            decimals = self.decimals + more
-            if all(round(one / unit, decimals) for one in known):
-                return replace(self, decimals=decimals)
-        return replace(self, decimals=self.decimals + 3)
+        lost = [one for one in known if not round(one / 10.0**self.power, self.decimals)]
+        return replace(self, decimals=self.decimals + 1) if lost else self
 
     @property
     def unit(self) -> str:
@@ -111,9 +108,11 @@ def value(setting: Any) -> str:
 
 
 def settings(options: dict[str, Any]) -> str:
-    """Options by name."""
+    """Options by name; a long list, such as the classes of each label, is folded away."""
     rows = "".join(
         f"<div><dt>{text(str(key).replace('_', ' '))}</dt><dd>{value(setting)}</dd></div>"
         for key, setting in options.items()
     )
+    if len(options) > _MOST_SHOWN:
+        return f"<details><summary>{len(options):,} entries</summary><dl>{rows}</dl></details>"
     return f"<dl>{rows}</dl>" if rows else ""

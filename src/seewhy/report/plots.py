@@ -12,6 +12,7 @@ from seewhy.report.markup import MINUS, Scale, finite, number, text
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 400.0, 40.0, 112.0, 28.0, 40.0
 _LABEL_HEIGHT, _LABEL_LETTERS = 14.0, 16
+_MARGIN = 8  # per cent of a strip, on each side of its axis
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,10 @@ def strip(
         bar = '<line class="bar" x1="{}" x2="{}" y1="50%" y2="50%"/>'.format(*ends)
     point = f'<circle class="{"dot" if clear else "ring"}" cx="{_share(mean, at)}" cy="50%" r="4"/>'
     if not at[0] <= mean <= at[-1]:
-        where, arrow = (at[0], "◀") if mean < at[0] else (at[-1], "▶")
+        # In the margin, clear of the line at the axis's end, which may be the zero line.
+        x, side, arrow = ("0%", "start", "◀") if mean < at[0] else ("100%", "end", "▶")
         bar = ""
-        point = (
-            f'<text class="beyond" x="{_share(where, at)}" y="50%" dy="4" text-anchor="middle">'
-            f"{arrow}</text>"
-        )
+        point = f'<text class="beyond" x="{x}" y="50%" dy="4" text-anchor="{side}">{arrow}</text>'
     return f'<svg class="strip {style}" aria-hidden="true">{marks}{bar}{point}</svg>'
 
 
@@ -101,7 +100,7 @@ def strip_axis(at: list[float], scale: Scale) -> str:
 
 
 def _share(position: float, at: list[float]) -> str:
-    return f"{4 + 92 * (position - at[0]) / (at[-1] - at[0]):.2f}%"
+    return f"{_MARGIN + (100 - 2 * _MARGIN) * (position - at[0]) / (at[-1] - at[0]):.2f}%"
 
 
 def chart(lines: Sequence[Line], *, title: str, x_title: str, y_title: str) -> str:

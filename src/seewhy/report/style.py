@@ -53,6 +53,13 @@ p{margin:.5rem 0;max-width:46rem;overflow-wrap:anywhere}
 a{color:var(--link)}
 .over{color:var(--soft);margin:0 0 .25rem}
 .lead-in{font-size:1.0625rem}
+.verdict{font-size:1.375rem;line-height:1.35;font-weight:600;max-width:48rem}
+.verdict+ul{margin:.75rem 0 0;padding-left:1.2rem;max-width:48rem}
+.verdict+ul li{margin:.35rem 0}
+.images{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(45%,9.5rem),20rem));gap:.75rem;
+padding:1rem 0;border-top:1px solid var(--rule);break-inside:avoid}
+.sheet{margin:.5rem 0 2rem}
+.images figcaption span{display:block}
 .note{color:var(--soft);font-size:.875rem}
 nav{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;margin:1.25rem 0 0;font-size:.875rem}
 .scroll{overflow-x:auto;margin:1rem 0;max-width:100%;
@@ -145,12 +152,15 @@ padding:.25rem 0;border-top:1px solid var(--faint);break-inside:avoid}
 .protocol dt{color:var(--soft);overflow-wrap:anywhere}
 .protocol dd{margin:0;min-width:0;overflow-wrap:anywhere}
 .protocol dd dl{margin:0}
-.protocol dd dl>div:first-child{border-top:0;padding-top:0}
+.protocol dd dl>div{display:block;border-top:0;padding:0}
+.protocol dd dl dt,.protocol dd dl dd{display:inline}
+.protocol dd dl dt:after{content:": "}
 .cards.protocol{display:block;columns:23.5rem;column-gap:1.25rem}
 .cards.protocol .card{margin-bottom:1.25rem}
 .protocol ul{margin:0;padding-left:1.1rem}
 details{margin-top:.6rem;font-size:.8125rem}
 summary{cursor:pointer;color:var(--soft)}
+.folded{font-size:1rem}.folded>summary{color:var(--link)}
 footer{break-inside:avoid;margin-top:4rem;border-top:1px solid var(--rule);padding-top:1rem}
 @media (max-width:30rem){body{padding-top:1.5rem}h1{font-size:1.4rem}
 .numbers>thead th,.numbers>tbody td,.numbers>tbody th{padding:.4rem .5rem}
@@ -160,7 +170,8 @@ footer{break-inside:avoid;margin-top:4rem;border-top:1px solid var(--rule);paddi
 .card .numbers tbody th{min-width:4.5rem;max-width:6rem}.name{gap:.4rem}
 .chart text{font-size:12.5px}}
 @media print{@page{size:A4 landscape;margin:12mm}
-html{font-size:12.5px}footer{margin-top:1rem}body{padding:0;max-width:none}nav,details{display:none}
+html{font-size:12.5px}footer{margin-top:1rem}body{padding:0;max-width:none}nav,details:not(.folded){display:none}
+.folded>summary{display:none}.folded::details-content{content-visibility:visible;display:block}
 .scroll,.card .scroll{overflow:visible;background:none}
 tr{break-inside:avoid}thead{display:table-header-group}
 h2{margin-top:2rem}h2+p,.legend,.method{break-after:avoid}p{break-inside:avoid}

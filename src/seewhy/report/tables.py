@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from seewhy.report.comparing import better_baseline, clearly_better, means
 from seewhy.report.markup import NOTHING, finite, name, text
-from seewhy.report.values import ALL, Entry, Measured, Method, Metric, clear_of_zero
+from seewhy.report.values import ALL, Entry, Measured, Method, Metric
 from seewhy.report.words import (
     better_side,
     class_attribute,
@@ -49,7 +50,7 @@ def main_table(evaluation: Measured) -> str:
     as_good = [
         f"{text(metric.title)} ({name(winner)})"
         for metric, _ in columns
-        if (winner := _better_baseline(evaluation, metric))
+        if (winner := better_baseline(evaluation, metric))
     ]
     if as_good:
         notes.append(f"A baseline is as good as the best method or better: {', '.join(as_good)}.")
@@ -172,46 +173,11 @@ def _cell(entry: Entry, metric: Metric, size: Any, best: bool) -> str:
 
 def _best(evaluation: Measured, metric: Metric, subset: str) -> str | None:
     """The best method, if its paired difference to each other one is known and clear of 0."""
-    means = _means(evaluation, metric, subset, baseline=False)
-    if metric.better is None or len(means) < 2:
+    known = means(evaluation, metric, subset, baseline=False)
+    if metric.better is None or len(known) < 2:
         return None
-    best = (max if metric.better == "higher" else min)(means, key=lambda one: means[one])
+    best = (max if metric.better == "higher" else min)(known, key=lambda one: known[one])
     clear = all(
-        _clearly_better(evaluation, best, other, metric, subset) for other in means if other != best
+        clearly_better(evaluation, best, other, metric, subset) for other in known if other != best
     )
     return best if clear else None
-
-
-def _clearly_better(
-    evaluation: Measured, one: str, other: str, metric: Metric, subset: str
-) -> bool:
-    """Whether the paired difference, whichever way round it was taken, says so."""
-    sign = 1 if metric.better == "higher" else -1
-    for pair, way in (((one, other), sign), ((other, one), -sign)):
-        entry = evaluation.differences.get((*pair, metric.name, subset), {})
-        if clear_of_zero(entry):
-            return bool(entry["low"] > 0 if way > 0 else entry["high"] < 0)
-    return False
-
-
-def _better_baseline(evaluation: Measured, metric: Metric) -> str | None:
-    methods = _means(evaluation, metric, ALL, baseline=False)
-    baselines = _means(evaluation, metric, ALL, baseline=True)
-    if metric.better is None or not methods or not baselines:
-        return None
-    pick = max if metric.better == "higher" else min
-    winner = pick(baselines, key=lambda one: baselines[one])
-    best = pick(methods.values())
-    return winner if pick(best, baselines[winner]) == baselines[winner] else None
-
-
-def _means(
-    evaluation: Measured, metric: Metric, subset: str, *, baseline: bool
-) -> dict[str, float]:
-    found = {}
-    for method in evaluation.methods:
-        entry = evaluation.results.get((method.name, metric.name, subset), {})
-        mean = finite(entry.get("mean"))
-        if method.baseline == baseline and mean is not None:
-            found[method.name] = mean
-    return found
