@@ -238,3 +238,25 @@ def test_shares_are_no_pixels(tmp_path: Path) -> None:
     write_json(path, [{**row, "boxes": [[0, 0, 1, 1]]} for row in rows])  # but not in each picture
     with pytest.raises(DataError, match="shares of the sides"):
         read_dataset(path)
+
+
+@pytest.mark.parametrize("kind", ["dicom", "heic"])
+def test_pictures_that_pillow_does_not_open_are_sized_too(kind: str, tmp_path: Path) -> None:
+    pictures = tmp_path / "images"
+    pictures.mkdir()
+    if kind == "dicom":
+        pytest.importorskip("pydicom", reason="the extra 'dicom' is not installed")
+        from images.test_dicom_and_heic import dicom
+
+        path = dicom(pictures, np.zeros((HIGH, WIDE), np.int16))
+    else:
+        heif = pytest.importorskip("pillow_heif", reason="the extra 'heic' is not installed")
+        path = pictures / "phone.heic"
+        grey = np.zeros((HIGH, WIDE, 3), np.uint8)
+        heif.from_bytes(mode="RGB", size=(WIDE, HIGH), data=grey.tobytes()).save(path)
+    assert picture_size(path) == (HIGH, WIDE)
+    (record,) = coco(tmp_path, {f"images/{path.name}": (WIDE, HIGH)}).records
+    assert record.boxes[0] == Box(4, 6, 20, 15, label="red")
+    # Stated at twice the size: the box is of another picture, and is brought to this one.
+    (record,) = coco(tmp_path, {f"images/{path.name}": (2 * WIDE, 2 * HIGH)}).records
+    assert record.boxes[0] == Box(2, 3, 10, 7.5, label="red")

@@ -19,6 +19,7 @@ from PIL import ExifTags
 
 from seewhy.dataset.records import in_reading_order
 from seewhy.errors import DataError
+from seewhy.images.opening import size_of_other_kind
 
 # Pillow knows these by their first bytes only, or needs Ghostscript.
 _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -204,6 +205,10 @@ def stored_picture(path: Path) -> Stored:
         DataError: it is no picture.
     """
     try:
+        with path.open("rb") as file:
+            other = size_of_other_kind(file)
+        if other is not None:
+            return Stored(other)  # such files are stored upright, or turned by their reader
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(path) as opened:

@@ -44,6 +44,19 @@ def read(file: BinaryIO) -> tuple[PIL.Image.Image, tuple[str, ...]]:
     return PIL.Image.fromarray(grey), (*notes, f"its values were {said}")
 
 
+def size(file: BinaryIO) -> tuple[int, int]:
+    """(height, width) of a DICOM file's frames, from what stands before its pixels.
+
+    Raises:
+        Exception: Whatever pydicom raises of a damaged file.
+    """
+    from pydicom import dcmread
+
+    with without_warnings(UserWarning):
+        dataset = dcmread(file, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+    return int(dataset.Rows), int(dataset.Columns)
+
+
 def _stored(file: BinaryIO) -> tuple[Any, np.ndarray]:
     """The data set, and its first frame's values."""
     from pydicom import dcmread

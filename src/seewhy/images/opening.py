@@ -67,6 +67,25 @@ def opened(file: BinaryIO) -> Iterator[Opened]:
                 yield Opened(image, layout)
 
 
+def size_of_other_kind(file: BinaryIO) -> tuple[int, int] | None:
+    """(height, width) of a picture that Pillow does not open, such as DICOM; None for others.
+
+    No pixel is decoded.
+
+    Raises:
+        Exception: Whatever a reader raises of damaged files.
+    """
+    kind = picture_kind(_head(file))
+    if kind is DICOM and find_spec("pydicom"):
+        return dicom.size(file)
+    if kind is HEIC and find_spec("pillow_heif"):
+        from pillow_heif import HeifImageFile
+
+        with HeifImageFile(file) as heic:
+            return heic.height, heic.width
+    return None
+
+
 @contextmanager
 def _by_pillow(
     file: BinaryIO, kind: Kind | None, layout: tiff.Layout | None
