@@ -257,6 +257,5 @@ def test_pictures_that_pillow_does_not_open_are_sized_too(kind: str, tmp_path: P
     assert picture_size(path) == (HIGH, WIDE)
     (record,) = coco(tmp_path, {f"images/{path.name}": (WIDE, HIGH)}).records
     assert record.boxes[0] == Box(4, 6, 20, 15, label="red")
-    # Stated at twice the size: the box is of another picture, and is brought to this one.
-    (record,) = coco(tmp_path, {f"images/{path.name}": (2 * WIDE, 2 * HIGH)}).records
-    assert record.boxes[0] == Box(2, 3, 10, 7.5, label="red")
+    with pytest.raises(DataError, match="a picture of 120 × 80 pixels, the file has 60 × 40"):
+        coco(tmp_path, {f"images/{path.name}": (2 * WIDE, 2 * HIGH)})

@@ -19,7 +19,6 @@ from PIL import ExifTags
 
 from seewhy.dataset.records import in_reading_order
 from seewhy.errors import DataError
-from seewhy.images.opening import size_of_other_kind
 
 # Pillow knows these by their first bytes only, or needs Ghostscript.
 _NOT_READ = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
@@ -205,10 +204,6 @@ def stored_picture(path: Path) -> Stored:
         DataError: it is no picture.
     """
     try:
-        with path.open("rb") as file:
-            other = size_of_other_kind(file)
-        if other is not None:
-            return Stored(other)  # such files are stored upright, or turned by their reader
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
             with PIL.Image.open(path) as opened:
@@ -218,9 +213,23 @@ def stored_picture(path: Path) -> Stored:
                     tags: Any = opened
                     width, height = (tags.tag_v2[tag] for tag in (256, 257))
     except Exception as error:  # as in seewhy.images: decoders raise all sorts
+        if isinstance(error, PIL.UnidentifiedImageError) and (size := _size_of_other_kind(path)):
+            return Stored(size)  # such files are stored upright, or turned by their reader
         reason = error or type(error).__name__
         raise DataError(f"the picture '{path}' cannot be read ({reason})") from error
     return Stored((height, width), orientation)
+
+
+def _size_of_other_kind(path: Path) -> tuple[int, int] | None:
+    """(height, width) of a DICOM or HEIC file where its reader is installed; else None."""
+    from seewhy.images.opening import size_of_other_kind  # brings torch, which reading needs not
+
+    try:
+        with path.open("rb") as file:
+            return size_of_other_kind(file)
+    except Exception as error:  # as above
+        reason = error or type(error).__name__
+        raise DataError(f"the picture '{path}' cannot be read ({reason})") from error
 
 
 def picture_size(path: Path) -> tuple[int, int]:
