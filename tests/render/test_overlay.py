@@ -131,6 +131,16 @@ def test_a_tab_outside_of_it_says_what_the_frame_is(window, where):
     assert len(rows) > 50
 
 
+def test_boxes_are_drawn_over_a_framed_picture():
+    picture = grey_picture(400, 400)
+    window, box = Window(30, 40, 370, 380), Corners(100, 100, 200, 200)
+    heatmap = np.ones((400, 400))
+    plain = np.asarray(overlay(picture, heatmap, window))
+    got = np.asarray(overlay(picture, heatmap, window, boxes=[box]))
+    changed = np.argwhere((got != plain).any(2))
+    assert (changed.min(0).tolist(), changed.max(0).tolist()) == ([100, 100], [199, 199])
+
+
 def test_no_tab_where_it_could_not_be_read():
     picture = grey_picture(60, 60)
     got = np.asarray(overlay(picture, np.zeros((60, 60)), Window(10, 10, 50, 50)))

@@ -84,7 +84,7 @@ def _with_tab(drawn: np.ndarray, seen: tuple[slice, slice]) -> np.ndarray:
     y = min(max(0, place[1]), height - label.height)
     image = Image.fromarray(drawn)
     image.paste(label, (x, y))
-    return np.asarray(image)
+    return np.array(image)
 
 
 def _label(size: float) -> Image.Image | None:
