@@ -51,11 +51,11 @@ def draw_pictures() -> None:
     small = {"pil_kwargs": {"quality": 88}}
     model = seewhy.load_model("demo")
     cat = PHOTOS / "chelsea.jpg"
-    seewhy.explain(model, cat).figure().savefig(images / "chelsea.jpg", **small)
+    seewhy.explain(model, cat).save(images / "chelsea.jpg")
     grid = seewhy.compare(
         model, cat, ["tabby", "Egyptian cat", "lynx"], method=["grad-cam", "layer-cam", "hires-cam"]
     )
-    grid.figure().savefig(images / "compare.jpg", **small)
+    grid.save(images / "compare.jpg")
     features = seewhy.find_features(
         model, cat, layer="blocks.5", sort="contribution", target="tabby", top=32
     )

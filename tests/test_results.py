@@ -74,15 +74,18 @@ def test_a_result_is_saved_as_every_kind_of_picture(
     with (
         Image.open(result.save(tmp_path / "a.png")) as png,
         Image.open(result.save(tmp_path / "new folder" / "a.JPG")) as jpeg,
+        Image.open(result.save(tmp_path / "new folder" / "a.webp")) as webp,
     ):
-        assert (png.format, jpeg.format) == ("PNG", "JPEG")
-        assert png.size == jpeg.size
+        assert (png.format, jpeg.format, webp.format) == ("PNG", "JPEG", "WEBP")
+        assert png.size == jpeg.size == webp.size
         # A notebook shows the pixels that the file has.
         with Image.open(io.BytesIO(result._repr_png_())) as shown:
             assert np.array_equal(np.array(shown.convert("RGB")), np.array(png.convert("RGB")))
     assert result.save(tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
     assert ElementTree.parse(result.save(tmp_path / "a.svg")).getroot().tag.endswith("svg")
-    with pytest.raises(ImageError, match=r"\.png, \.jpg, \.pdf, \.svg, \.npz or \.json; '\.gif'"):
+    with pytest.raises(
+        ImageError, match=r"\.png, \.jpg, \.webp, \.pdf, \.svg, \.npz or \.json; '\.gif'"
+    ):
         result.save(tmp_path / "a.gif")
     with pytest.raises(ImageError, match="the name has no ending"):
         result.save(tmp_path / "a")
@@ -99,8 +102,10 @@ def test_the_figure_of_a_result_is_matplotlibs_and_shows_and_saves_itself(
         Image.open(tmp_path / "by matplotlib.png") as by_matplotlib,
         Image.open(results[name].save(tmp_path / "by itself.png")) as by_itself,
     ):
-        pair = [np.array(one.convert("RGB")) for one in (by_matplotlib, by_itself)]
-    assert np.array_equal(*pair)
+        pair = [np.array(one.convert("RGB")).astype(int) for one in (by_matplotlib, by_itself)]
+    # Pages of words are drawn by Pillow where pixels are wanted: letters' edges are its own.
+    assert pair[0].shape == pair[1].shape
+    assert (np.abs(pair[0] - pair[1]).max(2) > 2).mean() < 0.03
 
 
 @pytest.mark.parametrize("name", DRAWERS)
@@ -113,7 +118,9 @@ def test_drawings_of_signals_and_volumes_do_the_same(name: str, tmp_path: Path) 
     with Image.open(io.BytesIO(drawn._repr_png_())) as shown:
         assert shown.size == png.size
     assert drawn.save(tmp_path / "a.svg").exists()
-    with pytest.raises(ImageError, match=r"a drawing is saved as \.png, \.jpg, \.pdf or \.svg"):
+    with pytest.raises(
+        ImageError, match=r"a drawing is saved as \.png, \.jpg, \.webp, \.pdf or \.svg"
+    ):
         drawn.save(tmp_path / "a.npz")
 
 

@@ -18,10 +18,11 @@ from seewhy.layers import LayerSpec
 from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel
 from seewhy.one_line import one_line
-from seewhy.saving.result import save
+from seewhy.saving.result import png_of, save
 
 if TYPE_CHECKING:
     from seewhy.render.drawing import Drawing
+    from seewhy.render.page import Page
 
 FORMAT = "seewhy comparison 1"
 
@@ -40,28 +41,37 @@ class Comparison:
     column_titles: tuple[str, ...]
 
     def figure(
-        self, *, same_scale: bool = False, colormap: str | None = None, opacity: float = 0.5
-    ) -> Drawing:
-        """All overlays in one figure; `same_scale` gives all of them one range and colour bar."""
-        from seewhy.render.grid import grid
-
-        return grid(
-            self.rows, row_titles=self.row_titles, column_titles=self.column_titles,
-            same_scale=same_scale, colormap=colormap, opacity=opacity,
-        )  # fmt: skip
-
-    def save(
         self,
-        path: str | Path,
         *,
         same_scale: bool = False,
+        style: str | None = None,
+        base: str = "picture",
         colormap: str | None = None,
-        opacity: float = 0.5,
-    ) -> Path:
-        """Write the figure (`.png`, `.jpg`, `.pdf`, `.svg`), or the data (`.npz`, `.json`).
+        opacity: float | None = None,
+        limits: tuple[float, float] | None = None,
+        scale: str | None = None,
+    ) -> Drawing:
+        """All overlays in one figure with their key.
 
-        The data are what each explanation's `to_json` gives, row by row, beside it the names
-        under which its map and its picture are in the file.
+        Args:
+            same_scale: one range of values for all; otherwise each map has its own and prints it.
+            style, base, colormap, opacity, limits, scale: as `Explanation.overlay` takes them;
+                limits hold for all.
+        """
+        return self._page(
+            same_scale=same_scale, style=style, base=base, colormap=colormap, opacity=opacity,
+            limits=limits, scale=scale,
+        ).figure  # fmt: skip
+
+    def save(self, path: str | Path, **drawing: Any) -> Path:
+        """Write the figure (`.png`, `.jpg`, `.webp`, `.pdf`, `.svg`), or the data.
+
+        The data (`.npz`, `.json`) are what each explanation's `to_json` gives, row by row, beside
+        it the names under which its map and its picture are in the file.
+
+        Args:
+            path: the file.
+            drawing: as `figure` takes it.
 
         Raises:
             ImageError: for another ending.
@@ -69,9 +79,30 @@ class Comparison:
         return save(
             path,
             "a comparison",
-            picture=lambda: self.figure(same_scale=same_scale, colormap=colormap, opacity=opacity),
+            picture=lambda: self._page(**drawing).figure,
+            image=lambda: self._page(**drawing).image,
             data=self._data,
         )
+
+    def _page(
+        self,
+        *,
+        same_scale: bool = False,
+        style: str | None = None,
+        base: str = "picture",
+        colormap: str | None = None,
+        opacity: float | None = None,
+        limits: tuple[float, float] | None = None,
+        scale: str | None = None,
+    ) -> Page:
+        from seewhy.render.grid import page_of
+        from seewhy.render.style import style_of
+
+        return page_of(
+            self.rows, row_titles=self.row_titles, column_titles=self.column_titles,
+            same_scale=same_scale, limits=limits, start=scale,
+            style=style_of(style, base=base, colormap=colormap, opacity=opacity),
+        )  # fmt: skip
 
     def _data(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays: dict[str, np.ndarray] = {}
@@ -102,7 +133,7 @@ class Comparison:
         return one_line(f"<Comparison {where}{'; '.join(axes)}>")
 
     def _repr_png_(self) -> bytes:
-        return self.figure()._repr_png_()
+        return png_of(self._page().image)
 
 
 def compare(

@@ -17,7 +17,7 @@ from seewhy.one_line import one_line
 from seewhy.saving.data_file import Wanted, damage_named, read_data
 from seewhy.saving.endings import DATA
 from seewhy.saving.facts import Facts
-from seewhy.saving.result import save
+from seewhy.saving.result import png_of, save
 from seewhy.targets import Target
 from seewhy.targets.saving import restored_or_named
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from seewhy.boxes import Box
     from seewhy.render.drawing import Drawing
+    from seewhy.render.page import Page
 
 FORMAT = "seewhy explanation 1"
 _ARRAYS = {
@@ -106,26 +107,41 @@ class Explanation:
     def overlay(
         self,
         *,
+        style: str | None = None,
+        base: str = "picture",
         colormap: str | None = None,
-        opacity: float = 0.5,
+        opacity: float | None = None,
         limits: tuple[float, float] | None = None,
+        scale: str | None = None,
         boxes: Sequence[Box] = (),
     ) -> Image.Image:
         """The coloured map over the picture, at the picture's size.
 
         Args:
-            colormap: a matplotlib name; None takes one for positive or for signed maps.
-            opacity: of the map, 0 to 1.
-            limits: the map's values that get the first and the last colour; None takes those of
-                the figure.
+            style: "clear": the stronger the map, the denser its colour, and where it says nothing
+                the picture is untouched; "veil": a colour for every value, equally dense
+                everywhere; "print": lines at 25, 50 and 75 % of the maximum, without colour.
+            base: "picture", or "grey": over the picture without its colours single values are read
+                most exactly.
+            colormap: a matplotlib name; alone it means a veil of its colours.
+            opacity: of the map, 0 to 1: of "clear" where it is strongest (0.7), of "veil"
+                everywhere (0.5).
+            limits: the map's values that get the first and the last colour.
+            scale: "zero" or "min", where the colours start; None is 0, but the minimum where that
+                is above 25 % of the maximum.
             boxes: to outline, such as those that `boxes()` gives.
-        """
-        from seewhy.render.colormap import color_range
-        from seewhy.render.overlay import overlay
 
-        return overlay(
-            self.picture, self.heatmap, self.window, colormap=colormap, opacity=opacity,
-            limits=color_range([self.map], self.signed) if limits is None else limits,
+        Raises:
+            ImageError: for a style, colour map, opacity or limits that there are not.
+        """
+        from seewhy.render.overlay import lay
+        from seewhy.render.scale import scale_of
+        from seewhy.render.style import style_of
+
+        return lay(
+            self.picture, self.heatmap, self.window,
+            style_of(style, base=base, colormap=colormap, opacity=opacity),
+            scale_of([self.map], limits=limits, start=scale),
             boxes=boxes,
         )  # fmt: skip
 
@@ -161,20 +177,34 @@ class Explanation:
     def figure(
         self,
         *,
+        style: str | None = None,
+        base: str = "picture",
         colormap: str | None = None,
-        opacity: float = 0.5,
+        opacity: float | None = None,
         limits: tuple[float, float] | None = None,
+        scale: str | None = None,
+        heat: bool = False,
     ) -> Drawing:
-        """Picture and overlay side by side, with target, score, range and warnings in words."""
-        from seewhy.render.figure import figure
+        """Picture and overlay side by side, with target, score, key and warnings in words.
 
-        return figure(self, colormap=colormap, opacity=opacity, limits=limits)
+        Args:
+            style, base, colormap, opacity, limits, scale: as `overlay` takes them.
+            heat: whether to draw the map alone as well.
+        """
+        return self._page(
+            style=style, base=base, colormap=colormap, opacity=opacity, limits=limits,
+            scale=scale, heat=heat,
+        ).figure  # fmt: skip
 
-    def save(self, path: str | Path, *, colormap: str | None = None, opacity: float = 0.5) -> Path:
-        """Write the figure (`.png`, `.jpg`, `.pdf`, `.svg`), or all there is to know.
+    def save(self, path: str | Path, **drawing: Any) -> Path:
+        """Write the figure (`.png`, `.jpg`, `.webp`, `.pdf`, `.svg`), or all there is to know.
 
         That is `.npz` or `.json`: `load_explanation` reads both back without loss; colours are
         the figure's alone.
+
+        Args:
+            path: the file.
+            drawing: as `figure` takes it.
 
         Raises:
             ImageError: for another ending.
@@ -182,8 +212,31 @@ class Explanation:
         return save(
             path,
             "an explanation",
-            picture=lambda: self.figure(colormap=colormap, opacity=opacity),
+            picture=lambda: self._page(**drawing).figure,
+            image=lambda: self._page(**drawing).image,
             data=lambda: (self.to_json(), {"map": self.map, "picture": self.picture}),
+        )
+
+    def _page(
+        self,
+        *,
+        style: str | None = None,
+        base: str = "picture",
+        colormap: str | None = None,
+        opacity: float | None = None,
+        limits: tuple[float, float] | None = None,
+        scale: str | None = None,
+        heat: bool = False,
+    ) -> Page:
+        from seewhy.render.figure import page_of
+        from seewhy.render.scale import scale_of
+        from seewhy.render.style import style_of
+
+        return page_of(
+            self,
+            style=style_of(style, base=base, colormap=colormap, opacity=opacity),
+            scale=scale_of([self.map], limits=limits, start=scale),
+            heat=heat,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -216,7 +269,7 @@ class Explanation:
         )
 
     def _repr_png_(self) -> bytes:
-        return self.figure()._repr_png_()
+        return png_of(self._page().image)
 
 
 def load_explanation(path: str | Path) -> Explanation:

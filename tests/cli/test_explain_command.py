@@ -256,14 +256,14 @@ def test_what_cannot_be_written_fails_alone(seewhy, picture, monkeypatch):
 
 
 def test_nothing_half_written_is_left_when_drawing_fails(seewhy, picture, monkeypatch):
-    from matplotlib.figure import Figure
+    given = picture()
 
-    def savefig(figure, path, **options):
+    def save(image, path, **options):
         Path(path).write_bytes(b"half of a figure")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", savefig)
-    result = seewhy("explain", picture(), *TINY)
+    monkeypatch.setattr(Image.Image, "save", save)
+    result = seewhy("explain", given, *TINY)
     assert result.exit_code == 1
     assert written() == []
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from PIL import Image
@@ -21,7 +22,7 @@ from seewhy.cli.completion import (
     registered,
 )
 from seewhy.cli.memory import keep_freed_memory
-from seewhy.cli.options import Fusion, Sort
+from seewhy.cli.options import Base, Fusion, ScaleStart, Sort, StyleChoice
 
 PATIENCE = 600
 """Seconds until a process counts as stuck: far beyond what a busy machine takes."""
@@ -66,12 +67,17 @@ assert not {{"torch", "timm", "torchvision", "matplotlib"}} & set(sys.modules)
     assert all(len(line) <= 80 for line in done.stdout.splitlines())
 
 
-def test_fusions_and_sorts_are_those_of_the_package():
+def test_the_choices_are_those_of_the_package():
     from seewhy.features import SORTS
     from seewhy.methods.fusion import FUSIONS
+    from seewhy.render.scale import STARTS
+    from seewhy.render.style import BaseName, StyleName
 
     assert list(FUSIONS) == [fusion.value for fusion in Fusion]
     assert list(SORTS) == [sort.value for sort in Sort]
+    assert get_args(StyleName) == tuple(style.value for style in StyleChoice)
+    assert get_args(BaseName) == tuple(base.value for base in Base)
+    assert tuple(start.value for start in ScaleStart) == STARTS
 
 
 def test_completion_offers_what_fits():

@@ -12,7 +12,9 @@ from seewhy.errors import ImageError
 from seewhy.images import Window
 from seewhy.render import text
 from seewhy.render.colormap import colorize
-from seewhy.render.figure import content, figure
+from seewhy.render.figure import content, figure, page_of
+from seewhy.render.scale import scale_of
+from seewhy.render.style import style_of
 
 from .stand_ins import explained, pixels, texts
 
@@ -43,9 +45,9 @@ def test_what_a_figure_says():
     assert said.numbers == "p 0.62 · score 8.31"
     assert said.notes == (
         "method grad-cam · layer layer4 · model torchvision/resnet50 · image cat.jpg",
-        "raw map 2 × 2, 0 to 8.25",
+        "raw map 2 × 2, 0 to 8.25 · scale from 0 to 8.25",
     )
-    assert said.limits == (0, 8.25)
+    assert (said.scale.low, said.scale.high) == (0, 8.25)
     assert said.warnings == ("flat map",)
 
 
@@ -57,46 +59,53 @@ def test_what_is_not_known_is_left_out():
 
 def test_a_signed_map_has_a_range_centred_at_zero_and_prints_its_own():
     said = content(explained(map=np.array([[-1, 4.0]])))
-    assert said.limits == (-4, 4)
-    assert said.colormap == "RdBu_r"
-    assert said.notes[1] == "raw map 1 × 2, -1 to 4"
+    assert (said.scale.low, said.scale.high) == (-4, 4)
+    assert said.notes[1] == (
+        "raw map 1 × 2, -1 to 4 · scale from -4 to 4: as far below 0 as above it"
+    )
+
+
+def test_a_map_that_floats_above_zero_says_why_its_scale_does():
+    said = content(explained(map=np.array([[0.54, 0.67]])))
+    assert said.notes[1] == (
+        "raw map 1 × 2, 0.54 to 0.67 · scale from 0.54 to 0.67: it starts at the minimum, because "
+        "that is 81 % of the maximum"
+    )
 
 
 def test_nan_is_explained_and_a_flat_map_says_so():
-    assert (
-        content(explained(map=np.array([[np.nan, 2.0, 1]])))
-        .notes[1]
-        .endswith("1 to 2 · grey: not a number")
+    notes = content(explained(map=np.array([[np.nan, 2.0, 1]]))).notes[1]
+    assert notes.startswith("raw map 1 × 3, 1 to 2 · stripes: not a number · scale")
+    notes = content(explained(map=np.full((2, 2), np.nan))).notes[1]
+    assert notes.startswith("raw map 2 × 2, no finite value · stripes: not a number")
+    assert content(explained(map=np.zeros((7, 7)))).notes[1] == (
+        "raw map 7 × 7, 0 everywhere · no scale, because all values are the same"
     )
-    assert (
-        content(explained(map=np.full((2, 2), np.nan)))
-        .notes[1]
-        .startswith("raw map 2 × 2, no finite value")
-    )
-    assert content(explained(map=np.zeros((7, 7)))).notes[1] == "raw map 7 × 7, 0 everywhere"
 
 
-def test_title_notes_warnings_and_the_bars_numbers_are_written():
+def test_title_notes_warnings_and_the_keys_numbers_are_written():
     written = texts(figure(explained(warnings=("the gradient is zero.", "NaN"))))
-    assert written[0] == "tabby · p 0.62 · score 8.31"
-    assert {"8.25", "4.12", "0"} <= set(written)
-    assert "raw map 2 × 2, 0 to 8.25" in written
+    assert written[:2] == ["tabby", "p 0.62 · score 8.31"]
+    assert {"8.25", "4.12", "0", "line: half the maximum", "over dark → light"} <= set(written)
+    assert "raw map 2 × 2, 0 to 8.25 · scale from 0 to 8.25" in written
     assert "Warning: the gradient is zero." in written
     assert "Warning: NaN" in written
 
 
-def test_limits_given_are_on_the_bar_beside_the_raw_range():
-    written = texts(figure(explained(), limits=(2, 4)))
-    assert {"2", "3", "4", "raw map 2 × 2, 0 to 8.25"} <= set(written)
+def test_limits_given_are_on_the_key_beside_the_raw_range():
+    one = explained()
+    written = texts(figure(one, scale=scale_of([one.map], limits=(2, 4))))
+    assert {"2", "3", "4 or more"} <= set(written)
+    assert any(line.startswith("raw map 2 × 2, 0 to 8.25 · scale from 2 to 4") for line in written)
 
 
-def test_the_picture_is_left_of_its_overlay_and_the_bar_is_right():
+def test_the_picture_is_left_of_its_overlay_and_the_key_is_right():
     one = explained(picture=np.full((60, 80, 3), (200, 30, 40), np.uint8))
     one.map = np.full((2, 2), 3.0)
-    drawn = figure(one, opacity=1)
-    picture, laid, bar = drawn.axes
+    drawn = figure(one, style=style_of("veil", opacity=1))
+    picture, laid, key = drawn.axes
     assert picture.get_position().x1 < laid.get_position().x0
-    assert laid.get_position().x1 < bar.get_position().x0
+    assert laid.get_position().x1 < key.get_position().x0
     seen = pixels(drawn)
     height, width = seen.shape[:2]
 
@@ -108,18 +117,38 @@ def test_the_picture_is_left_of_its_overlay_and_the_bar_is_right():
     assert middle(laid).tolist() == colorize(np.ones(1))[0].tolist()
 
 
-def test_the_overlay_has_the_colours_of_the_limits_on_the_bar():
+def test_the_map_alone_is_drawn_third_if_wanted():
+    one = explained(picture=np.zeros((60, 80, 3), np.uint8))
+    drawn = figure(one, heat=True)
+    assert len(drawn.axes) == 4
+    alone = drawn.axes[2].images[0].get_array()
+    assert alone[0, 0].tolist() == [245] * 3  # the map is 0 there
+    assert alone[-1, -1, 0] > alone[-1, -1, 2] + 100  # and at its largest there
+
+
+def test_the_overlay_has_the_colours_of_the_limits():
     one = explained(map=np.full((2, 2), 3.1, np.float32))
-    laid = figure(one, limits=(0, 12), opacity=1).axes[1].images[0].get_array()
+    scale = scale_of([one.map], limits=(0, 12))
+    laid = figure(one, style=style_of("veil", opacity=1), scale=scale).axes[1].images[0]
     assert (
-        np.unique(laid.reshape(-1, 3), axis=0).tolist() == colorize(np.array([3.1 / 12])).tolist()
+        np.unique(laid.get_array().reshape(-1, 3), axis=0).tolist()
+        == colorize(np.array([3.1 / 12])).tolist()
     )
 
 
-def test_the_bar_goes_from_the_last_colour_down_to_the_first():
-    bar = figure(explained(), colormap="jet").axes[2].images[0].get_array()
-    assert bar[0, 0].tolist() == [127, 0, 0]
-    assert bar[-1, 0].tolist() == [0, 0, 127]
+def test_pillow_and_matplotlib_draw_the_same_page():
+    rng = np.random.default_rng(0)
+    one = explained(picture=rng.integers(0, 256, (60, 80, 3), np.uint8), warnings=("look out",))
+    page = page_of(one)
+    ours, theirs = np.asarray(page.image).astype(int), pixels(page.figure).astype(int)
+    assert ours.shape == theirs.shape
+    unlike = np.abs(ours - theirs).max(2)
+    assert (unlike > 2).mean() < 0.03  # the letters' edges alone
+    for axes in page.figure.axes:
+        box = axes.get_window_extent()
+        rows = slice(round(ours.shape[0] - box.y1) + 1, round(ours.shape[0] - box.y0) - 1)
+        columns = slice(round(box.x0) + 1, round(box.x1) - 1)
+        assert unlike[rows, columns].max() <= 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(60, 80), (80, 60), (60, 60), (30, 90), (90, 30)])
@@ -127,7 +156,8 @@ def test_pictures_keep_their_aspect(height, width):
     drawn = figure(explained(height, width))
     box = drawn.axes[0].get_position()
     inches = drawn.get_size_inches()
-    assert box.width * inches[0] / (box.height * inches[1]) == pytest.approx(width / height)
+    drawn_as = box.width * inches[0] / (box.height * inches[1])
+    assert drawn_as == pytest.approx(width / height, rel=0.01)  # they lie on whole pixels
 
 
 LABELS = [
@@ -152,7 +182,7 @@ def test_nothing_is_cut_off_or_lies_over_another(label, size):
 
 def test_labels_are_no_formulas():
     drawn = figure(explained(label="$x_1^2$ \\alpha $"))
-    assert drawn.texts[0].get_text() == "$x_1^2$ \\alpha $ · p 0.62 · score 8.31"
+    assert drawn.texts[0].get_text() == "$x_1^2$ \\alpha $"
     assert not any(one.get_parse_math() or one.get_usetex() for one in drawn.texts)
     pixels(drawn)  # a formula left open would raise
 
@@ -160,7 +190,7 @@ def test_labels_are_no_formulas():
 def test_a_label_without_a_font_is_escaped(monkeypatch):
     monkeypatch.setattr(text, "fonts", lambda: (text.plain_font(),))
     drawn = figure(explained(label="小猫"))
-    assert drawn.texts[0].get_text().startswith("\\u5c0f\\u732b · p 0.62")
+    assert drawn.texts[0].get_text() == "\\u5c0f\\u732b"
     pixels(drawn)  # matplotlib warns of a missing glyph, and warnings are errors here
 
 
@@ -224,7 +254,7 @@ def test_it_saves(tmp_path):
 
 
 def test_mistakes_are_named():
-    with pytest.raises(ImageError, match="no colour map"):
-        figure(explained(), colormap="infarno")
-    with pytest.raises(ImageError, match="limits is"):
-        figure(explained(), limits=(2, 1))
+    with pytest.raises(ImageError, match=r"picture is float64"):
+        figure(explained(picture=np.zeros((60, 80, 3))))
+    with pytest.raises(ImageError, match=r"the map is \(3, 2, 2\)"):
+        figure(explained(map=np.zeros((3, 2, 2))))

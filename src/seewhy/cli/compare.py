@@ -35,7 +35,7 @@ def compare(
             "--out",
             "-o",
             metavar="FILE",
-            help="The file: .png, .jpg, .pdf or .svg (the grid), .npz or .json (the data).",
+            help="The file: .png, .jpg, .webp, .pdf or .svg (the grid), .npz or .json (the data).",
             show_default="seewhy-out/PICTURE-comparison.png",
         ),
     ] = None,
@@ -43,8 +43,7 @@ def compare(
     output: options.Output = None,
     same_scale: options.SameScale = False,
     speed: options.SpeedOptions = options.SpeedOptions(),
-    colormap: options.Colormap = None,
-    opacity: options.Opacity = 0.5,
+    drawing: options.DrawingOptions = options.DrawingOptions(),
     loading: ModelOptions = ModelOptions(),
 ) -> None:
     """Compare methods, layers, classes or models on one picture, in one grid.
@@ -57,7 +56,7 @@ def compare(
     """
     methods = parsing.known_methods(method)
     method_options = parsing.method_options(settings, methods)
-    parsing.check_colormap(colormap)
+    look = drawing.keywords()
     path = out or Path("seewhy-out") / f"{slug(Path(image).stem)}-comparison.png"
     ending_of(path, "a comparison", RESULTS)
     specs = list(dict.fromkeys(model or ["demo"]))
@@ -74,7 +73,7 @@ def compare(
         except ImageError as error:
             say_error(str(error))
             raise typer.Exit(1) from None
-        comparison.save(path, same_scale=same_scale, colormap=colormap, opacity=opacity)
+        comparison.save(path, same_scale=same_scale, **look)
     found = [one for row in comparison.rows for one in row]
     # What a model gives a class depends on no method or layer: once is enough.
     with_model = len(loaded) > 1

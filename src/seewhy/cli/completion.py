@@ -11,7 +11,7 @@ from seewhy.methods import METHODS
 from seewhy.metrics import METRICS
 
 PRECISION_NAMES = ("float32", "bf16", "fp16")
-FILE_KINDS = ("png", "npz", "json")
+FILE_KINDS = ("png", "jpg", "webp", "npz", "json")
 _EMBEDDED = ("demo", "demo-cat-dog")
 _TARGET_WORDS = ("predicted", "top3", "top5", "positive", "negative")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +27,8 @@ from seewhy.cli.terminal import (
     show_results,
 )
 from seewhy.errors import ImageError, SeewhyError
-from seewhy.saving.files import written_aside
+from seewhy.saving.endings import DATA, RESULTS
+from seewhy.saving.result import save_picture
 
 if TYPE_CHECKING:
     from seewhy.explainer import Explainer
@@ -103,7 +104,8 @@ def explain(
         typer.Option(
             "--save-as",
             metavar="KIND,...",
-            help="png (a figure), npz, json (both hold everything: seewhy.load_explanation).",
+            help="png, jpg or webp (a figure); npz or json (all there is to know, for "
+            "seewhy.load_explanation).",
             autocompletion=complete_save_as,
         ),
     ] = "png",
@@ -112,8 +114,12 @@ def explain(
         typer.Option(
             "--overlay-only",
             metavar="",
-            help="The png is the overlay alone, at the picture's size.",
+            help="The picture is the overlay alone, at the picture's size.",
         ),
+    ] = False,
+    heat: Annotated[
+        bool,
+        typer.Option("--heat", metavar="", help="The figure also shows the map alone."),
     ] = False,
     as_json: Annotated[
         bool,
@@ -123,8 +129,7 @@ def explain(
     output: options.Output = None,
     batch_size: options.BatchSize = 8,
     speed: options.SpeedOptions = options.SpeedOptions(),
-    colormap: options.Colormap = None,
-    opacity: options.Opacity = 0.5,
+    drawing: options.DrawingOptions = options.DrawingOptions(),
     loading: ModelOptions = ModelOptions(),
 ) -> None:
     """Show where the model saw what speaks for a class, for one picture or thousands.
@@ -136,7 +141,7 @@ def explain(
     methods = parsing.known_methods(method)
     method_options = parsing.method_options(settings, methods)
     kinds = parsing.file_kinds(save_as)
-    parsing.check_colormap(colormap)
+    look = drawing.keywords()
     pictures, misses = _find(images, out)
     loaded = loading.load(model)
 
@@ -161,7 +166,7 @@ def explain(
 
     several_layers = len(named) > 1 and fuse is None
     files = _Files(
-        FileNames(out, pictures), kinds, colormap, opacity, overlay_only,
+        FileNames(out, pictures), kinds, look, overlay_only, heat,
         model=None if model == "demo" else loaded.name, layer=bool(layers),
     )  # fmt: skip
     lines = []
@@ -196,7 +201,7 @@ def _find(images: Sequence[str], out: Path) -> tuple[list[str], list[str]]:
     """
     if out.exists() and not out.is_dir():
         raise ImageError(f"--out '{out}' is a file; a folder is wanted")
-    if out.suffix.lower() in (".png", ".jpg", ".jpeg", ".npz", ".json") and not out.exists():
+    if out.suffix.lower() in RESULTS and not out.exists():
         raise ImageError(
             f"--out '{out}' reads like a file, and a folder is wanted; explain writes a file for "
             f"each map, so give a folder: --out {out.parent / out.stem}"
@@ -219,6 +224,9 @@ class _Files:
     """The files that explanations are written to, and how they are drawn.
 
     Attributes:
+        look: as `Explanation.overlay` takes it.
+        overlay_only: whether pictures are the overlay alone.
+        heat: whether figures show the map alone as well.
         model: its name where it is not the default, so that runs with two models in one folder
             keep apart.
         layer: whether the layer was named, for the same reason.
@@ -226,9 +234,9 @@ class _Files:
 
     names: FileNames
     kinds: Sequence[str]
-    colormap: str | None
-    opacity: float
+    look: Mapping[str, Any]
     overlay_only: bool
+    heat: bool
     model: str | None
     layer: bool
 
@@ -246,10 +254,17 @@ class _Files:
         files = self.names.claim(picture, parts, self.kinds)
         for file in files:
             try:
-                write(explanation, file, self.colormap, self.opacity, self.overlay_only)
+                self._write(explanation, file)
             except OSError as error:  # which names the file that is written aside, if any
                 raise OSError(error.errno, error.strerror or str(error), str(file)) from error
         return files
+
+    def _write(self, explanation: Explanation, path: Path) -> None:
+        """One file, whole or not at all."""
+        if self.overlay_only and path.suffix not in DATA:
+            save_picture(path, explanation.overlay(**self.look), "an overlay")
+        else:
+            explanation.save(path, **self.look, heat=self.heat)
 
 
 def explained(
@@ -303,17 +318,6 @@ def _try_without_picture(explainer: Explainer, targets: Any) -> None:
         raise error
 
     list(explainer.many([black], targets, on_error=as_error))
-
-
-def write(
-    explanation: Explanation, path: Path, colormap: str | None, opacity: float, overlay_only: bool
-) -> None:
-    """One file, whole or not at all."""
-    if not (overlay_only and path.suffix == ".png"):
-        explanation.save(path, colormap=colormap, opacity=opacity)
-        return
-    with written_aside(path) as aside:
-        explanation.overlay(colormap=colormap, opacity=opacity).save(aside)
 
 
 def show(lines: Sequence[Line], *, several_layers: bool) -> None:

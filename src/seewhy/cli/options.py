@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,6 +38,28 @@ class Sort(str, Enum):
     INDEX = "index"
     ACTIVATION = "activation"
     CONTRIBUTION = "contribution"
+
+
+class StyleChoice(str, Enum):
+    """How a map lies over its picture."""
+
+    CLEAR = "clear"
+    VEIL = "veil"
+    PRINT = "print"
+
+
+class Base(str, Enum):
+    """The picture under the map."""
+
+    PICTURE = "picture"
+    GREY = "grey"
+
+
+class ScaleStart(str, Enum):
+    """Where the colours start."""
+
+    ZERO = "zero"
+    MIN = "min"
 
 
 # What is explained, and how.
@@ -190,17 +212,6 @@ Colormap = Annotated[
         autocompletion=complete_colormap,
     ),
 ]
-Opacity = Annotated[
-    float,
-    typer.Option(
-        "--opacity",
-        metavar="SHARE",
-        min=0,
-        max=1,
-        help="Of the map over the picture.",
-        rich_help_panel=_DRAWING,
-    ),
-]
 SameScale = Annotated[
     bool,
     typer.Option(
@@ -210,3 +221,83 @@ SameScale = Annotated[
         rich_help_panel=_DRAWING,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """How maps are laid over their pictures."""
+
+    style: Annotated[
+        StyleChoice | None,
+        typer.Option(
+            "--style",
+            metavar="NAME",
+            help="clear (a strong map has dense colour, and the picture is untouched where the "
+            "map says nothing), veil (a colour for every value, equally dense everywhere) or "
+            "print (lines without colour).",
+            show_default="clear",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = None
+    base: Annotated[
+        Base,
+        typer.Option(
+            "--base",
+            metavar="NAME",
+            help="picture, or grey: over the picture in grey, values are read most exactly.",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = Base.PICTURE
+    limits: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--limits",
+            metavar="LOW HIGH",
+            help="The values that get the first and the last colour.",
+            show_default="the map's own",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = None
+    scale: Annotated[
+        ScaleStart | None,
+        typer.Option(
+            "--scale",
+            metavar="START",
+            help="Where the colours start: zero, or min (the map's minimum).",
+            show_default="zero; min if the minimum is above 25 % of the maximum",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = None
+    colormap: Colormap = None
+    opacity: Annotated[
+        float | None,
+        typer.Option(
+            "--opacity",
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="The share of the map's colour where it is strongest.",
+            show_default="0.7; of a veil 0.5",
+            rich_help_panel=_DRAWING,
+        ),
+    ] = None
+
+    def keywords(self) -> dict[str, Any]:
+        """As `Explanation.overlay` takes them, checked before a model runs.
+
+        Raises:
+            ImageError: an unknown colour map, limits that are no range, or limits and a scale.
+        """
+        from seewhy.render.scale import scale_of
+        from seewhy.render.style import style_of
+
+        how: dict[str, Any] = {
+            "style": self.style.value if self.style else None,
+            "base": self.base.value,
+            "colormap": self.colormap,
+            "opacity": self.opacity,
+        }
+        start = self.scale.value if self.scale else None
+        style_of(**how)
+        scale_of([], limits=self.limits, start=start)
+        return {**how, "limits": self.limits, "scale": start}

@@ -35,7 +35,7 @@ def colorize(values: np.ndarray, colormap: str = SEQUENTIAL) -> np.ndarray:
     missing = np.isnan(values)
     places = np.clip(np.where(missing, 0, values), 0, 1)
     # Equal bins, one a colour, as matplotlib itself looks them up.
-    table = _table(colormap)
+    table = table_of(colormap)
     colors = table[np.minimum((places * len(table)).astype(np.intp), len(table) - 1)]
     colors[missing] = NOT_A_NUMBER
     return colors
@@ -56,18 +56,21 @@ def value_range(heatmaps: Iterable[np.ndarray], signed: bool) -> Limits:
     return (-largest, largest) if signed and largest else (0.0, largest)
 
 
-def color_range(heatmaps: Iterable[np.ndarray], signed: bool) -> Limits:
-    """`value_range` but for the 0.5 % of each map's positions that lie furthest from 0.
+def common_largest(values: np.ndarray, signed: bool) -> float:
+    """The largest value but for the 0.5 % of the positions that lie furthest from 0.
 
     Of maps with up to 200 positions that is none; where nothing else lies above 0 they count too.
     """
-    largest = 0.0
-    for heatmap in heatmaps:
-        high = value_range([heatmap], signed)[1]
-        values = np.abs(heatmap) if signed else np.asarray(heatmap)
-        finite = values[np.isfinite(values)]
-        common = float(np.quantile(finite, 1 - BEYOND, method="higher")) if finite.size else 0.0
-        largest = max(largest, common if common > 0 else high)
+    high = value_range([values], signed)[1]
+    values = np.abs(values) if signed else np.asarray(values)
+    finite = values[np.isfinite(values)]
+    common = float(np.quantile(finite, 1 - BEYOND, method="higher")) if finite.size else 0.0
+    return common if common > 0 else high
+
+
+def color_range(heatmaps: Iterable[np.ndarray], signed: bool) -> Limits:
+    """`value_range` but for the 0.5 % of each map's positions that lie furthest from 0."""
+    largest = max((common_largest(one, signed) for one in heatmaps), default=0.0)
     return (-largest, largest) if signed and largest else (0.0, largest)
 
 
@@ -113,7 +116,7 @@ def checked_limits(limits: Limits) -> Limits:
     return low, high
 
 
-def _table(colormap: str) -> np.ndarray:
+def table_of(colormap: str) -> np.ndarray:
     """(colours, 3) uint8, from 0 to 1: 256 of most maps, 10 of `tab10`."""
     from matplotlib import colormaps
 

@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from seewhy.errors import ImageError
 from seewhy.render.feature_maps import resized, taps, thumbnail_of
-from seewhy.render.overlay import checked_opacity, checked_picture
+from seewhy.render.overlay import checked_picture
+from seewhy.render.style import checked_opacity
 from seewhy.render.text import (
     lettering,
     pillow_font,

@@ -16,7 +16,6 @@ from PIL import Image
 from seewhy.saving.result import save_picture
 
 _DOTS_PER_INCH = 150
-_LARGEST_SIDE = 30_000  # pixels; matplotlib draws at most 65,535
 
 
 class Drawing(Figure):
@@ -45,10 +44,11 @@ class Drawing(Figure):
     __str__ = __repr__
 
 
-def blank(width: float, height: float) -> Drawing:
-    """A white drawing of `width` × `height` points (1/72 inch)."""
-    dots = min(_DOTS_PER_INCH, _LARGEST_SIDE * 72 / max(width, height))
-    drawing = Drawing(figsize=(width / 72, height / 72), dpi=dots, facecolor="white")
+def blank(pixels: tuple[int, int], dots: float) -> Drawing:
+    """A white drawing so many pixels wide and high, `dots` of them to an inch."""
+    # A hair more: matplotlib rounds down, and a product of shares may lie just below its number.
+    width, height = ((side + 1e-3) / dots for side in pixels)
+    drawing = Drawing(figsize=(width, height), dpi=dots, facecolor="white")
     drawing.set_layout_engine("none")
     FigureCanvasAgg(drawing)
     return drawing
@@ -56,9 +56,7 @@ def blank(width: float, height: float) -> Drawing:
 
 def framed(image: Image.Image) -> Drawing:
     """A drawing that is this image, pixel by pixel."""
-    points = 72 / _DOTS_PER_INCH
-    # A hair more: matplotlib rounds down, and a product of shares may lie just below its number.
-    drawing = blank((image.width + 1e-3) * points, (image.height + 1e-3) * points)
+    drawing = blank(image.size, _DOTS_PER_INCH)
     axes = drawing.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.imshow(np.asarray(image), aspect="auto", origin="upper", interpolation="none")

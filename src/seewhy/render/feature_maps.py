@@ -11,12 +11,9 @@ from PIL import Image, ImageDraw
 
 from seewhy.errors import ImageError
 from seewhy.render.colormap import SEQUENTIAL, colorize, to_unit, value_range
-from seewhy.render.overlay import (
-    blend,
-    checked_opacity,
-    checked_picture,
-    inside,
-)
+from seewhy.render.crop import inside
+from seewhy.render.overlay import checked_picture
+from seewhy.render.style import blend, checked_opacity
 from seewhy.render.text import (
     lettering,
     pillow_font,

@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from seewhy.render.colormap import (
-    Limits,
-    checked_limits,
-    color_range,
-    default_colormap,
-)
-from seewhy.render.overlay import overlay
+from seewhy.render.key import KEY_ROOM, draw_key
+from seewhy.render.overlay import checked_picture
 from seewhy.render.page import (
-    BAR_ROOM,
     LINE,
     NOTE_COLOR,
     WARNING_COLOR,
@@ -24,13 +18,17 @@ from seewhy.render.page import (
     box_of,
     fitted,
 )
+from seewhy.render.panel import heat_panel, panel
+from seewhy.render.scale import Scale, scale_of
+from seewhy.render.style import CLEAR, Style
 from seewhy.render.text import (
+    bold,
     lettering,
     sentence,
     short_number,
     short_probability,
+    text_width,
     wrap,
-    wrap_with_end,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 _MARGIN, _GAP = 14.0, 10.0
 _AREA = 250.0**2  # square points of each of the two pictures
 _NARROWEST = 440.0  # between the margins, for the words beside narrow pictures
-_TITLE, _NOTE, _WARNING = 13.0, 8.0, 9.0
+_TITLE, _NUMBERS, _NOTE, _WARNING = 14.0, 9.5, 8.0, 9.0
 
 
 @dataclass(frozen=True)
@@ -50,27 +48,21 @@ class Content:
     Attributes:
         label: the target in words.
         numbers: its probability and score.
-        notes: method, layer, model and image; the raw map's size and range.
+        notes: method, layer, model and image; the raw map's size and range, and the scale.
         warnings: the explanation's.
-        limits: the values of the first and the last colour.
-        colormap: matplotlib's name of it.
+        scale: the values of the first and the last colour.
     """
 
     label: str
     numbers: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
-    limits: Limits
-    colormap: str
+    scale: Scale
 
 
-def content(
-    explanation: Explained, *, colormap: str | None = None, limits: Limits | None = None
-) -> Content:
+def content(explanation: Explained, scale: Scale | None = None) -> Content:
     """What the figure of `explanation` says."""
-    if limits is None:
-        limits = color_range([explanation.map], explanation.signed)
-    limits = checked_limits(limits)
+    scale = scale or scale_of([explanation.map])
     return Content(
         label=explanation.label,
         numbers=numbers(explanation),
@@ -83,75 +75,104 @@ def content(
                     f"image {explanation.image}" if explanation.image else None,
                 ]
             ),
-            raw_range(explanation.map),
+            sentence([raw_range(explanation.map), scale.words()]),
         ),
         warnings=explanation.warnings,
-        limits=limits,
-        colormap=colormap or default_colormap(limits),
+        scale=scale,
     )
 
 
 def figure(
     explanation: Explained,
     *,
-    colormap: str | None = None,
-    opacity: float = 0.5,
-    limits: Limits | None = None,
+    style: Style = CLEAR,
+    scale: Scale | None = None,
+    heat: bool = False,
 ) -> Drawing:
-    """The picture beside its overlay, with title, colour bar, sources and warnings.
+    """The picture beside its overlay, with title, key, sources and warnings.
 
     Args:
         explanation: what to draw.
-        colormap: matplotlib's name of one; None chooses by whether the map is signed.
-        opacity: the share of the colour in each pixel of the overlay, 0 to 1.
-        limits: the values of the first and the last colour; None is 0 to the raw map's largest
-            value, or as far below 0 as above for a signed map, but for the 0.5 % of a large map
-            that lie furthest from 0.
-
-    Raises:
-        ImageError: an unknown colour map, limits that are not a range, an opacity beyond 0..1.
+        style: how the map lies over the picture.
+        scale: the values of the first and the last colour; None takes the map's own.
+        heat: whether to draw the map alone as well.
     """
-    said = content(explanation, colormap=colormap, limits=limits)
-    laid = overlay(
-        explanation.picture,
-        explanation.heatmap,
-        explanation.window,
-        colormap=said.colormap,
-        opacity=opacity,
-        limits=said.limits,
-    )
-    size = explanation.picture.shape[:2]
-    box_width, box_height = box_of(size, _AREA)
-    inner = max(_NARROWEST, 2 * box_width + _GAP + BAR_ROOM)
+    return page_of(explanation, style=style, scale=scale, heat=heat).figure
 
-    title, title_font = wrap_with_end(said.label, said.numbers, _TITLE, inner, lines=2)
+
+def page_of(
+    explanation: Explained,
+    *,
+    style: Style = CLEAR,
+    scale: Scale | None = None,
+    heat: bool = False,
+) -> Page:
+    """The page that `figure` draws with matplotlib; its `image` is drawn by Pillow."""
+    said = content(explanation, scale)
+    picture = checked_picture(explanation.picture)
+    size = picture.shape[:2]
+    box_width, box_height = box_of(size, _AREA)
+    panels = 3 if heat else 2
+    inner = max(_NARROWEST, panels * (box_width + _GAP) + KEY_ROOM)
+
+    title = _Title(said.label, said.numbers, inner)
     notes = [(wrap(line, _NOTE, inner, lines=3), line.font) for line in map(lettering, said.notes)]
     warnings = [
         (wrap(line, _WARNING, inner, lines=4), line.font)
         for line in (lettering(f"Warning: {warning}") for warning in said.warnings)
     ]
 
-    pictures_top = _MARGIN + len(title) * LINE * _TITLE + 4
+    pictures_top = _MARGIN + title.height + 6
     notes_top = pictures_top + box_height + 8
     warnings_top = notes_top + LINE * _NOTE * sum(len(lines) for lines, _ in notes) + 4
     bottom = warnings_top + LINE * _WARNING * sum(len(lines) for lines, _ in warnings)
     page = Page(inner + 2 * _MARGIN, bottom + (_MARGIN if warnings else _MARGIN - 4))
 
-    page.write(title, title_font, _TITLE, _MARGIN, _MARGIN)
+    title.draw(page, _MARGIN, _MARGIN)
     x, y, width, height = fitted(size, box_width, box_height)
-    overlay_left = _MARGIN + box_width + _GAP
-    page.show(Image.fromarray(explanation.picture), _MARGIN + x, pictures_top + y, width, height)
-    page.show(laid, overlay_left + x, pictures_top + y, width, height)
-    page.colour_bar(
-        said.limits, said.colormap, overlay_left + box_width + 6, pictures_top, box_height
-    )
+    lefts = [_MARGIN + number * (box_width + _GAP) + x for number in range(panels)]
+    top = pictures_top + y
+    page.show(Image.fromarray(picture), lefts[0], top, width, height)
+    pixels = page.size_of(lefts[1], top, width, height)
+    page.show(panel(explanation, pixels, style, said.scale), lefts[1], top, width, height)
+    if heat:
+        pixels = page.size_of(lefts[2], top, width, height)
+        page.show(heat_panel(explanation, pixels, style, said.scale), lefts[2], top, width, height)
+    key_left = _MARGIN + panels * (box_width + _GAP)
+    draw_key(page, style, said.scale, key_left, pictures_top, box_height)
     for lines, font in notes:
         page.write(lines, font, _NOTE, _MARGIN, notes_top, color=NOTE_COLOR)
         notes_top += LINE * _NOTE * len(lines)
     for lines, font in warnings:
         page.write(lines, font, _WARNING, _MARGIN, warnings_top, color=WARNING_COLOR)
         warnings_top += LINE * _WARNING * len(lines)
-    return page.figure
+    return page
+
+
+class _Title:
+    """The label in bold, and its numbers behind it, or below where they do not fit."""
+
+    def __init__(self, label: str, numbers: str, width: float) -> None:
+        line = lettering(label)
+        self.font = bold(line.font)
+        shown = type(line)(line.text, self.font)
+        self.lines = wrap(shown, _TITLE, width, lines=2) if line.text else []
+        self.numbers, self.numbers_font = numbers, lettering(numbers).font
+        self.end = text_width(self.lines[-1], self.font, _TITLE) + 8 if self.lines else 0.0
+        room = text_width(numbers, self.numbers_font, _NUMBERS)
+        self.below = self.end + room > width
+        self.height = LINE * _TITLE * len(self.lines)
+        if self.below or not self.lines:
+            self.height += LINE * _NUMBERS
+
+    def draw(self, page: Page, x: float, top: float) -> None:
+        page.write(self.lines, self.font, _TITLE, x, top)
+        if self.below or not self.lines:
+            place, left = top + LINE * _TITLE * len(self.lines), x
+        else:  # on one baseline
+            place = top + LINE * _TITLE * (len(self.lines) - 1) + 0.95 * (_TITLE - _NUMBERS)
+            left = x + self.end
+        page.write([self.numbers], self.numbers_font, _NUMBERS, left, place, color=NOTE_COLOR)
 
 
 def numbers(explanation: Explained) -> str:
@@ -165,16 +186,16 @@ def numbers(explanation: Explained) -> str:
     )
 
 
-def raw_range(raw: np.ndarray) -> str:
-    """The raw map's size and range in words, and what its grey means."""
+def raw_range(raw: np.ndarray, missing: str = "stripes") -> str:
+    """The raw map's size and range in words, and as what its missing values are drawn."""
     finite = raw[np.isfinite(raw)]
     size = " × ".join(map(str, raw.shape))
     if not finite.size:
-        return f"raw map {size}, no finite value · grey: not a number"
+        return f"raw map {size}, no finite value · {missing}: not a number"
     low, high = short_number(finite.min()), short_number(finite.max())
     return sentence(
         [
             f"raw map {size}, " + (f"{low} everywhere" if low == high else f"{low} to {high}"),
-            "grey: not a number" if np.isnan(raw).any() else None,
+            f"{missing}: not a number" if np.isnan(raw).any() else None,
         ]
     )

@@ -7,25 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seewhy.errors import ImageError
-from seewhy.render.colormap import Limits, color_range, default_colormap, value_range
-from seewhy.render.overlay import overlay
-from seewhy.render.page import (
-    BAR_ROOM,
-    LINE,
-    NOTE_COLOR,
-    WARNING_COLOR,
-    Page,
-    box_of,
-    fitted,
-)
-from seewhy.render.text import (
-    lettering,
-    sentence,
-    short_number,
-    short_probability,
-    wrap,
-    wrap_with_end,
-)
+from seewhy.render.colormap import Limits
+from seewhy.render.figure import numbers
+from seewhy.render.key import KEY_ROOM, draw_key
+from seewhy.render.likeness import likeness
+from seewhy.render.page import LINE, NOTE_COLOR, WARNING_COLOR, Page, box_of, fitted
+from seewhy.render.panel import seen_panel, seen_part
+from seewhy.render.scale import Scale, scale_of
+from seewhy.render.style import CLEAR, Style
+from seewhy.render.text import Lettering, bold, lettering, sentence, short_number, wrap
 
 if TYPE_CHECKING:
     from seewhy.render.drawing import Drawing
@@ -36,7 +26,20 @@ _SIDE_OF_FEW, _SIDE_OF_MANY, _ALL_COLUMNS = 190.0, 110.0, 900.0
 _TITLES_LEFT = 92.0  # the width of the row titles
 _NARROWEST = 300.0
 _TITLE, _LABEL, _NOTE = 10.0, 8.0, 7.0
-_TALLEST_BAR = 300.0
+_TALLEST_KEY, _SHORTEST_KEY = 240.0, 90.0
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands above a column or beside a row.
+
+    Attributes:
+        title: what its cells have in common.
+        numbers: the probability and the score that they have in common, or empty.
+    """
+
+    title: str
+    numbers: str
 
 
 @dataclass(frozen=True)
@@ -45,33 +48,51 @@ class Cell:
 
     Attributes:
         explanation: what is drawn.
-        label: the target in words.
-        probability: as printed; empty if the model gives none.
-        note: the cell's own largest value; empty where one scale serves all.
+        label: the target in words, with its numbers; empty where a title has said it.
+        note: the cell's own range; empty where one scale serves all.
+        same: which earlier cell shows the same map, or empty.
         warning: the explanation's first warning, or empty.
-        limits: the values of the first and the last colour.
-        colormap: matplotlib's name of it.
+        scale: the values of the first and the last colour.
     """
 
     explanation: Explained
     label: str
-    probability: str
     note: str
+    same: str
     warning: str
-    limits: Limits
-    colormap: str
+    scale: Scale
 
 
-def cells(
+@dataclass(frozen=True)
+class Content:
+    """All that a grid says, before it is drawn.
+
+    Attributes:
+        columns, rows: the heads.
+        cells: row by row; None where there is none.
+        shared: what all cells have in common.
+    """
+
+    columns: tuple[Head, ...]
+    rows: tuple[Head, ...]
+    cells: tuple[tuple[Cell | None, ...], ...]
+    shared: str
+
+
+def content(
     rows: Sequence[Sequence[Explained | None]],
     *,
+    row_titles: Sequence[str] | None = None,
+    column_titles: Sequence[str] | None = None,
     same_scale: bool = False,
-    colormap: str | None = None,
-) -> list[list[Cell | None]]:
-    """What each cell of the grid says.
+    limits: Limits | None = None,
+    start: str | None = None,
+) -> Content:
+    """What the grid says.
 
     Raises:
-        ImageError: no explanation at all, or rows of different lengths.
+        ImageError: no explanation at all, rows of different lengths, titles that are not one a
+            row or column, or limits that are no range.
     """
     lengths = [len(row) for row in rows]
     if len(set(lengths)) > 1:
@@ -82,10 +103,30 @@ def cells(
     present = [one for row in rows for one in row if one is not None]
     if not present:
         raise ImageError("the grid has no explanation; at least one is wanted.")
-    common: Limits | None = None
-    if same_scale:
-        common = color_range((one.map for one in present), any(one.signed for one in present))
-    return [[None if one is None else _cell(one, common, colormap) for one in row] for row in rows]
+    row_titles = _checked_titles(row_titles, len(rows), "row")
+    column_titles = _checked_titles(column_titles, len(rows[0]), "column")
+    columns = list(zip(*rows, strict=True))
+    heads = [_head(title, cells) for title, cells in zip(column_titles, columns, strict=True)]
+    sides = [_head(title, cells) for title, cells in zip(row_titles, rows, strict=True)]
+    if all(head.numbers for head in heads):
+        sides = [Head(side.title, "") for side in sides]
+    elif all(side.numbers for side in sides):
+        heads = [Head(head.title, "") for head in heads]
+    else:
+        heads = [Head(head.title, "") for head in heads]
+        sides = [Head(side.title, "") for side in sides]
+    common = None
+    if same_scale or limits is not None:
+        common = scale_of((one.map for one in present), limits=limits, start=start)
+    alike = iter(likeness([one for row in rows for one in row]))
+    cells = tuple(
+        tuple(
+            _cell(one, same, head, side, common, start)
+            for one, head, same in zip(row, heads, alike, strict=False)
+        )
+        for row, side in zip(rows, sides, strict=True)
+    )
+    return Content(tuple(heads), tuple(sides), cells, _in_common(present))
 
 
 def grid(
@@ -94,135 +135,199 @@ def grid(
     row_titles: Sequence[str] | None = None,
     column_titles: Sequence[str] | None = None,
     same_scale: bool = False,
-    colormap: str | None = None,
-    opacity: float = 0.5,
+    limits: Limits | None = None,
+    start: str | None = None,
+    style: Style = CLEAR,
 ) -> Drawing:
-    """Overlays in rows and columns, each with its label and probability.
+    """Overlays in rows and columns with their titles, ranges and keys.
 
     Args:
         rows: as many explanations in each; None leaves a cell empty.
         row_titles: one a row, written to its left.
         column_titles: one a column, written above.
-        same_scale: one range of values and one colour bar for all; otherwise each cell has its
-            own range and prints its largest value.
-        colormap: matplotlib's name of one; None chooses by whether a map is signed.
-        opacity: the share of the colour in each pixel, 0 to 1.
+        same_scale: one range of values for all; otherwise each cell has its own range and prints
+            it.
+        limits, start: as `seewhy.render.scale.scale_of` takes them; limits hold for all.
+        style: how the maps lie over the pictures.
 
     Raises:
         ImageError: rows of different lengths, titles that are not one a row or column, nothing to
-            draw, or what `overlay` raises.
+            draw, or limits that are no range.
     """
-    table = cells(rows, same_scale=same_scale, colormap=colormap)
-    row_titles = _checked_titles(row_titles, len(table), "row")
-    column_titles = _checked_titles(column_titles, len(table[0]), "column")
+    return page_of(
+        rows, row_titles=row_titles, column_titles=column_titles, same_scale=same_scale,
+        limits=limits, start=start, style=style,
+    ).figure  # fmt: skip
+
+
+def page_of(
+    rows: Sequence[Sequence[Explained | None]],
+    *,
+    row_titles: Sequence[str] | None = None,
+    column_titles: Sequence[str] | None = None,
+    same_scale: bool = False,
+    limits: Limits | None = None,
+    start: str | None = None,
+    style: Style = CLEAR,
+) -> Page:
+    """The page that `grid` draws with matplotlib; its `image` is drawn by Pillow."""
+    said = content(
+        rows, row_titles=row_titles, column_titles=column_titles, same_scale=same_scale,
+        limits=limits, start=start,
+    )  # fmt: skip
+    table = said.cells
     present = [cell for row in table for cell in row if cell is not None]
 
     # Cells shrink as columns are added, down to a size at which their labels can still be read.
     side = min(max(_ALL_COLUMNS / len(table[0]), _SIDE_OF_MANY), _SIDE_OF_FEW)
-    box_width, box_height = box_of(present[0].explanation.picture.shape[:2], side**2)
+    box_width, box_height = box_of(_seen_size(present[0]), side**2)
     box_width = max(box_width, 80.0)  # narrower, and every word of a label would be broken
 
-    left = _MARGIN + (_TITLES_LEFT + _GAP if any(row_titles) else 0)
+    beside = any(head.title or head.numbers for head in said.rows)
+    left = _MARGIN + (_TITLES_LEFT + _GAP if beside else 0)
     pitch = box_width + _GAP
-    bar_left = left + len(table[0]) * pitch
-    width = bar_left - _GAP + (_GAP + BAR_ROOM if same_scale else 0) + _MARGIN
-    width = max(width, _NARROWEST)
+    keys = _keys(present, same_scale or limits is not None)
+    key_left = left + len(table[0]) * pitch + 4
+    width = max(key_left + KEY_ROOM + _MARGIN, _NARROWEST)
 
-    heads = [_lines(title, _TITLE, box_width, 3) for title in column_titles]
-    head_height = LINE * _TITLE * max(len(lines) for lines, _ in heads)
+    heads = [_written_head(head, box_width) for head in said.columns]
+    head_height = max(map(_height, heads))
     captions = [
         [None if cell is None else _caption(cell, box_width) for cell in row] for row in table
     ]
-    caption_heights = [_tallest(row) for row in captions]
+    caption_heights = [max((_height(one) for one in row if one), default=0.0) for row in captions]
     top = _MARGIN + head_height + (4 if head_height else 0)
     tops = [top]
     for height in caption_heights:
         tops.append(tops[-1] + box_height + 2 + height + _GAP)
-    footer = _lines(_in_common(present), _NOTE + 1, width - 2 * _MARGIN, 3)
+    tops[-1] = max(tops[-1], top + len(keys) * (_SHORTEST_KEY + _GAP))
+    footer = _lines(said.shared, _NOTE + 1, width - 2 * _MARGIN, 3)
     page = Page(width, tops[-1] + LINE * (_NOTE + 1) * len(footer[0]) + _MARGIN)
 
-    for column, (lines, font) in enumerate(heads):
-        middle = left + column * pitch + box_width / 2
+    for column, head in enumerate(heads):
         # Short titles stand on the pictures, not high above them.
-        place = _MARGIN + head_height - LINE * _TITLE * len(lines)
-        page.write(lines, font, _TITLE, middle, place, align="center")
+        place = _MARGIN + head_height - _height(head)
+        _write(page, head, left + column * pitch, place)
     for row, cells_of_row in enumerate(table):
-        lines, font = _lines(row_titles[row], _TITLE, _TITLES_LEFT, 4)
-        place = tops[row] + (box_height - LINE * _TITLE * len(lines)) / 2
-        page.write(lines, font, _TITLE, left - _GAP, place, align="right")
+        words = _written_head(said.rows[row], _TITLES_LEFT, lines=4)
+        _write(page, words, _MARGIN, tops[row] + max(0, (box_height - _height(words)) / 2))
         for column, cell in enumerate(cells_of_row):
             if cell is not None:
                 box = (left + column * pitch, tops[row], box_width, box_height)
-                _draw_cell(page, cell, captions[row][column] or (), box, opacity)
-    if same_scale:
-        tall = min(tops[-1] - _GAP - caption_heights[-1] - 2 - top, _TALLEST_BAR)
-        page.colour_bar(present[0].limits, present[0].colormap, bar_left, top, tall)
+                _draw_cell(page, cell, box, style)
+                _write(page, captions[row][column] or (), box[0], tops[row] + box_height + 2)
+    room = tops[-1] - _GAP - top
+    tall = min(max(room / len(keys) - _GAP, _SHORTEST_KEY), _TALLEST_KEY)
+    for number, (scale, own) in enumerate(keys):
+        draw_key(page, style, scale, key_left, top + number * (tall + _GAP), tall, own=own)
     page.write(*footer, _NOTE + 1, _MARGIN, tops[-1], color=NOTE_COLOR)
-    return page.figure
-
-
-def _tallest(captions: Sequence[Sequence[_Written] | None]) -> float:
-    """The height of the tallest caption of a row; 0 where there is none."""
-    heights = [
-        sum(LINE * size * len(lines) for lines, _, size, _ in caption)
-        for caption in captions
-        if caption
-    ]
-    return max(heights, default=0.0)
-
-
-def _draw_cell(
-    page: Page,
-    cell: Cell,
-    caption: Sequence[_Written],
-    box: tuple[float, float, float, float],
-    opacity: float,
-) -> None:
-    """An overlay in its box (left, top, width, height) of the page, and its caption below."""
-    one = cell.explanation
-    left, top, width, height = box
-    drawn = overlay(
-        one.picture, one.heatmap, one.window,
-        colormap=cell.colormap, opacity=opacity, limits=cell.limits,
-    )  # fmt: skip
-    x, y, w, h = fitted(one.picture.shape[:2], width, height)
-    page.show(drawn, left + x, top + y, w, h)
-    place = top + height + 2
-    for lines, font, size, color in caption:
-        page.write(lines, font, size, left + width / 2, place, color=color, align="center")
-        place += LINE * size * len(lines)
+    return page
 
 
 _Written = tuple[list[str], str, float, str]  # lines, font, size, colour
 
 
-def _cell(explanation: Explained, common: Limits | None, colormap: str | None) -> Cell:
-    limits = common or color_range([explanation.map], explanation.signed)
-    largest = value_range([explanation.map], explanation.signed)[1]
-    probability = explanation.probability
-    note = ("max ±" if limits[0] < 0 else "max ") + short_number(largest)
-    if limits[1] < largest:
-        note += f", colours to {short_number(limits[1])}"
+def _head(title: str, cells: Sequence[Explained | None]) -> Head:
+    """A title with the numbers of the target, where all cells have the same target."""
+    present = [one for one in cells if one is not None]
+    said = {(one.label, numbers(one)) for one in present}
+    if len(said) != 1:
+        return Head(title, "")
+    label, figures = said.pop()
+    return Head(title, figures if title == label else sentence([label, figures]))
+
+
+def _cell(
+    one: Explained | None,
+    same: str,
+    head: Head,
+    side: Head,
+    common: Scale | None,
+    start: str | None,
+) -> Cell | None:
+    if one is None:
+        return None
+    scale = common or scale_of([one.map], start=start)
+    said = head.numbers or side.numbers
+    titled = one.label in (head.title, side.title)
     return Cell(
-        explanation=explanation,
-        label=explanation.label,
-        probability="" if probability is None else f"p {short_probability(probability)}",
-        note="" if common else note,
-        warning=explanation.warnings[0] if explanation.warnings else "",
-        limits=limits,
-        colormap=colormap or default_colormap(limits),
+        explanation=one,
+        label="" if said else numbers(one) if titled else sentence([one.label, numbers(one)]),
+        note="" if common else range_of(scale),
+        same=same,
+        warning=one.warnings[0] if one.warnings else "",
+        scale=scale,
     )
 
 
+def range_of(scale: Scale) -> str:
+    """A map's own range, as the note below it says it."""
+    if scale.empty:
+        return f"{short_number(scale.low)} everywhere"
+    high = short_number(scale.high)
+    said = f"-{high} to {high}" if scale.signed else f"{short_number(scale.low)} to {high}"
+    if scale.largest > scale.high:
+        said += f", largest {short_number(scale.largest)}"
+    return said
+
+
+def _keys(present: Sequence[Cell], common: bool) -> list[tuple[Scale, bool]]:
+    """The scales whose keys are drawn, and whether each cell has its own: one of every kind."""
+    if common:
+        return [(present[0].scale, False)]
+    kinds: dict[tuple[bool, bool], Scale] = {}
+    for cell in present:
+        if not cell.scale.empty:
+            kinds.setdefault((cell.scale.signed, cell.scale.low > 0), cell.scale)
+    if not kinds:
+        return [(present[0].scale, False)]
+    return [(scale, len(present) > 1) for scale in kinds.values()]
+
+
+def _seen_size(cell: Cell) -> tuple[int, int]:
+    rows, columns = seen_part(cell.explanation)
+    return rows.stop - rows.start, columns.stop - columns.start
+
+
+def _draw_cell(
+    page: Page, cell: Cell, box: tuple[float, float, float, float], style: Style
+) -> None:
+    """What the model saw, under its map, in a box (left, top, width, height) of the page."""
+    left, top, width, height = box
+    x, y, w, h = fitted(_seen_size(cell), width, height)
+    place = (left + x, top + y, w, h)
+    page.show(seen_panel(cell.explanation, page.size_of(*place), style, cell.scale), *place)
+
+
+def _written_head(head: Head, width: float, lines: int = 3) -> list[_Written]:
+    line = lettering(head.title)
+    font = bold(line.font)
+    title = wrap(Lettering(line.text, font), _TITLE, width, lines) if line.text else []
+    said, said_font = _lines(head.numbers, _NOTE, width, 2)
+    return [(title, font, _TITLE, "black"), (said, said_font, _NOTE, NOTE_COLOR)]
+
+
 def _caption(cell: Cell, width: float) -> list[_Written]:
-    label, label_font = wrap_with_end(cell.label, cell.probability, _LABEL, width, lines=2)
-    note, note_font = _lines(cell.note, _NOTE, width, 1)
+    label, label_font = _lines(cell.label, _LABEL, width, 3)
+    note, note_font = _lines(cell.note, _NOTE, width, 2)
+    same, same_font = _lines(cell.same, _NOTE, width, 3)
     warning, warning_font = _lines(cell.warning, _NOTE, width, 2)
     return [
         (label, label_font, _LABEL, "black"),
         (note, note_font, _NOTE, NOTE_COLOR),
+        (same, same_font, _NOTE, WARNING_COLOR),
         (warning, warning_font, _NOTE, WARNING_COLOR),
     ]
+
+
+def _height(written: Sequence[_Written]) -> float:
+    return sum(LINE * size * len(lines) for lines, _, size, _ in written)
+
+
+def _write(page: Page, written: Sequence[_Written], x: float, top: float) -> None:
+    for lines, font, size, color in written:
+        page.write(lines, font, size, x, top, color=color)
+        top += LINE * size * len(lines)
 
 
 def _lines(text: str, size: float, width: float, lines: int) -> tuple[list[str], str]:
@@ -231,14 +336,21 @@ def _lines(text: str, size: float, width: float, lines: int) -> tuple[list[str],
     return (wrap(line, size, width, lines) if line.text else []), line.font
 
 
-def _in_common(present: Sequence[Cell]) -> str:
-    """What all cells share, so that the figure says it once."""
-    shared = []
+def _in_common(present: Sequence[Explained]) -> str:
+    """What all cells share, so that the figure says it once, and what is drawn."""
+    shared: list[str | None] = []
     for name in ("method", "layer", "model", "image"):
-        values = {getattr(cell.explanation, name) for cell in present}
+        values = {getattr(one, name) for one in present}
         if len(values) == 1 and None not in values:
             shared.append(f"{name} {values.pop()}")
+    if any(_left_out(one) for one in present):
+        shared.append("only what the model saw is drawn")
     return sentence(shared)
+
+
+def _left_out(one: Explained) -> bool:
+    rows, columns = seen_part(one)
+    return (rows.stop - rows.start, columns.stop - columns.start) != one.picture.shape[:2]
 
 
 def _checked_titles(titles: Sequence[str] | None, wanted: int, kind: str) -> Sequence[str]:

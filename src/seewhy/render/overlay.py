@@ -1,4 +1,4 @@
-"""A map's colours over the picture, and which part of the picture the model saw."""
+"""A map over its picture: colours and lines, the part that the model saw, and boxes."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from seewhy.errors import ImageError
-from seewhy.render.colormap import (
-    Limits,
-    checked_limits,
-    colorize,
-    default_colormap,
-    has_negative,
-    to_unit,
-    value_range,
-)
+from seewhy.render.colormap import Limits
+from seewhy.render.crop import edge, inside, muted
+from seewhy.render.isolines import draw_lines
+from seewhy.render.scale import Scale, scale_of
+from seewhy.render.style import Style, paint, style_of
+from seewhy.render.text import pillow_font, plain_font
 
 if TYPE_CHECKING:
     from seewhy.render.takes import Box, Window
 
-# What the model never saw: half its colour, and drawn towards a light grey. The maps' own zero
-# darkens the picture, so that fading to light cannot be taken for a low value.
-_FADED_COLOR = 0.5
-_FADED_TOWARDS, _FADED = 225, 0.4
-_BOUNDARY = 255
 _BOX, _BOX_EDGE = 255, 0
+_USUAL_SIDE = 400  # pixels of a picture on which lines have their usual width
+NOTHING = "the map is 0 everywhere"
+_BELOW = "nothing is above the scale's start"
 
 
 def overlay(
@@ -35,44 +30,89 @@ def overlay(
     heatmap: np.ndarray,
     window: Window,
     *,
+    style: str | None = None,
+    base: str = "picture",
     colormap: str | None = None,
-    opacity: float = 0.5,
+    opacity: float | None = None,
     limits: Limits | None = None,
+    scale: str | None = None,
     boxes: Sequence[Box] = (),
 ) -> Image.Image:
-    """The map's colours over the picture; what the model never saw is faded and fenced off.
+    """The map over the picture; what the model never saw is muted and fenced off.
 
     Args:
         picture: uint8 RGB (height, width, 3).
-        heatmap: (height, width), the map as it lies on the picture; NaN is drawn grey.
+        heatmap: (height, width), the map as it lies on the picture; NaN is drawn as stripes.
         window: the part of the picture that the model saw.
-        opacity: the share of the colour in each pixel: 0 is the picture alone, 1 the map alone.
-        colormap: matplotlib's name of one; None chooses by whether the range is centred at 0.
-        limits: the values of the first and the last colour; None is 0 to the map's largest value,
-            or as far below 0 as above for a map with negative values.
+        style, base, colormap, opacity: as `seewhy.render.style.style_of` takes them.
+        limits: the values of the first and the last colour.
+        scale: "zero" or "min", where the colours start; None is 0, but the minimum where that is
+            above 25 % of the maximum.
         boxes: outlined on top, each with its edges on its own outermost pixels.
 
     Raises:
-        ImageError: not one map of the picture's size, an unknown colour map, limits that are no
-            range, or an opacity beyond 0..1.
+        ImageError: not one map of the picture's size, an unknown style or colour map, limits that
+            are no range, or an opacity beyond 0..1.
     """
-    picture, opacity = checked_picture(picture), checked_opacity(opacity)
+    picture = checked_picture(picture)
     if np.shape(heatmap) != picture.shape[:2]:
         raise ImageError(
             f"the heatmap is {np.shape(heatmap)} on a picture of {picture.shape[:2]} (height, "
             "width); one value a pixel is wanted."
         )
-    colors = _colors(heatmap, colormap, limits)
-    seen = inside(window, picture.shape[:2])
-    if colors[seen].shape == colors.shape:
-        drawn = blend(picture, colors, opacity)
+    chosen = style_of(style, base=base, colormap=colormap, opacity=opacity)
+    seen = np.asarray(heatmap)[inside(window, picture.shape[:2])]
+    return lay(
+        picture, heatmap, window, chosen, scale_of([seen], limits=limits, start=scale), boxes=boxes
+    )
+
+
+def lay(
+    picture: np.ndarray,
+    heatmap: np.ndarray,
+    window: Window,
+    style: Style,
+    scale: Scale,
+    *,
+    boxes: Sequence[Box] = (),
+) -> Image.Image:
+    """What `overlay` draws, of a style and a scale that are known."""
+    size = picture.shape[:2]
+    seen = inside(window, size)
+    shares = scale.shares(np.asarray(heatmap)[seen])
+    colored = cover(picture[seen], shares, style, signed=scale.signed, side=max(size))
+    if colored.shape == picture.shape:
+        drawn = colored
     else:
-        drawn = faded(picture)
-        drawn[seen] = blend(picture[seen], colors[seen], opacity)
-        fence(drawn, seen, thickness=max(1, round(max(picture.shape[:2]) / 300)))
+        drawn = muted(picture)
+        drawn[seen] = colored
+        drawn = edge(drawn, seen)
     for box in boxes:
         outline(drawn, (box.x0, box.y0, box.x1, box.y1))
-    return Image.fromarray(drawn)
+    image = Image.fromarray(drawn)
+    if not shares.any():  # NaN is something
+        zero = not np.any(np.asarray(heatmap)[seen])
+        _say(image, NOTHING if zero else _BELOW)
+    return image
+
+
+def cover(
+    picture: np.ndarray, shares: np.ndarray, style: Style, *, signed: bool, side: int
+) -> np.ndarray:
+    """Colours and lines over a picture: a new uint8 array (height, width, 3).
+
+    Pictures and keys are drawn by this one function, so that a key's colours are the picture's.
+
+    Args:
+        picture: uint8 RGB (height, width, 3).
+        shares: float32 (height, width), of the scale.
+        style: how.
+        signed: whether values below 0 have colours and lines of their own.
+        side: pixels of the longer side of the whole, by which lines are wide.
+    """
+    made = paint(picture, shares, style, signed=signed)
+    draw_lines(made, shares, style.lines, signed=signed, width=max(1.0, side / _USUAL_SIDE))
+    return made
 
 
 def outline(drawn: np.ndarray, box: tuple[float, float, float, float]) -> None:
@@ -95,50 +135,16 @@ def outline(drawn: np.ndarray, box: tuple[float, float, float, float]) -> None:
                 drawn[rows, column] = color
 
 
-def blend(picture: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:
-    """`(1 - opacity) · picture + opacity · colors` of uint8 arrays, rounded to nearest.
-
-    In 16-bit integers, with the opacity in steps of 1/256: a float copy of a large photograph
-    takes four times the memory.
-    """
-    share = round(opacity * 256)
-    mixed = picture.astype(np.uint16) * (256 - share)
-    mixed += colors.astype(np.uint16) * share
-    mixed += 128
-    return (mixed >> 8).astype(np.uint8)
-
-
-def inside(window: Window, picture_size: tuple[int, int]) -> tuple[slice, slice]:
-    """The rows and columns of the pixels whose centre lies in the window."""
-    height, width = picture_size
-
-    def between(start: float, end: float, length: int) -> slice:
-        centres = np.arange(length) + 0.5
-        seen = np.flatnonzero((centres >= start) & (centres <= end))
-        return slice(int(seen[0]), int(seen[-1]) + 1) if seen.size else slice(0, 0)
-
-    return between(window.top, window.bottom, height), between(window.left, window.right, width)
-
-
-def faded(picture: np.ndarray) -> np.ndarray:
-    """The picture as it is drawn where the model did not look: paler, and half as colourful."""
-    grey = np.asarray(Image.fromarray(picture).convert("L"))[..., None].repeat(3, axis=2)
-    paler = blend(grey, picture, _FADED_COLOR)
-    return blend(paler, np.full_like(paler, _FADED_TOWARDS), _FADED)
-
-
-def fence(drawn: np.ndarray, seen: tuple[slice, slice], thickness: int) -> None:
-    """Draw a line around `seen`, on the pixels just outside of it, into `drawn` itself."""
-    rows, columns = seen
-    top, bottom = rows.start, rows.stop
-    left, right = columns.start, columns.stop
-    if top == bottom or left == right:
+def _say(image: Image.Image, words: str) -> None:
+    """Words on a dark band along the lower edge, if they can be read there."""
+    size = min(max(image.width, image.height) / 28, 0.9 * image.width * 2 / len(words))
+    if size < 8 or 3 * size > image.height:
         return
-    across = slice(max(0, left - thickness), right + thickness)
-    drawn[max(0, top - thickness) : top, across] = _BOUNDARY
-    drawn[bottom : bottom + thickness, across] = _BOUNDARY
-    drawn[rows, max(0, left - thickness) : left] = _BOUNDARY
-    drawn[rows, right : right + thickness] = _BOUNDARY
+    font = pillow_font(plain_font(), size)
+    band = round(1.6 * size)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, image.height - band, image.width, image.height), (15, 15, 20))
+    draw.text((0.5 * size, image.height - band / 2), words, "white", font, anchor="lm")
 
 
 def checked_picture(picture: np.ndarray) -> np.ndarray:
@@ -150,22 +156,3 @@ def checked_picture(picture: np.ndarray) -> np.ndarray:
             "wanted, as read_image gives it."
         )
     return picture
-
-
-def checked_opacity(opacity: float) -> float:
-    """`opacity` if it is a share."""
-    if not 0 <= opacity <= 1:
-        raise ImageError(
-            f"opacity is {opacity}; 0 (the picture alone) to 1 (the map alone) is wanted."
-        )
-    return float(opacity)
-
-
-def _colors(heatmap: np.ndarray, colormap: str | None, limits: Limits | None) -> np.ndarray:
-    heatmap = np.asarray(heatmap)
-    if limits is None:
-        limits = value_range([heatmap], signed=has_negative(heatmap))
-    limits = checked_limits(limits)
-    if colormap is None:
-        colormap = default_colormap(limits)
-    return colorize(to_unit(heatmap, limits), colormap)

@@ -1,36 +1,66 @@
-"""A matplotlib figure laid out in points from its upper left corner.
+"""A page laid out in points from its upper left corner, drawn by Pillow or by matplotlib.
 
-Nothing global is touched: no pyplot, no backend, no rcParams, so that a server may draw from many
-threads and a user's own settings neither change nor matter. A figure goes with its last reference.
+Pillow draws pixels, ten times as fast; matplotlib draws what can be enlarged (PDF, SVG) and what a
+notebook's user changes. Nothing global is touched: no pyplot, no backend, no rcParams, so that a
+server may draw from many threads and a user's own settings neither change nor matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor, ImageDraw
 
 from seewhy.render.colormap import Limits, colorize
-from seewhy.render.text import plain_font, short_number
+from seewhy.render.text import pillow_font, plain_font, short_number
 
 if TYPE_CHECKING:
     from seewhy.render.drawing import Drawing
 
 LINE = 1.3  # from line to line, in font sizes; scripts taller than Latin fit as well
+_BASELINE = 0.95  # from a line's top to its baseline, in font sizes
 NOTE_COLOR, WARNING_COLOR = "#555555", "#b00020"
 BAR_WIDTH, BAR_ROOM = 9.0, 50.0  # a colour bar; it with its numbers
+_DOTS_PER_INCH = 150
+_LARGEST_SIDE = 30_000  # pixels; matplotlib draws at most 65,535
+
+
+@dataclass(frozen=True)
+class _Words:
+    text: str
+    font: str
+    size: float
+    x: float
+    baseline: float
+    color: str
+    align: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    image: Image.Image
+    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels
+
+
+@dataclass(frozen=True)
+class _Patch:
+    box: tuple[float, float, float, float]  # left, top, right, bottom in points
+    color: str
 
 
 class Page:
     """A white page of `width` × `height` points (1/72 inch)."""
 
     def __init__(self, width: float, height: float) -> None:
-        from seewhy.render.drawing import blank
-
         self.width, self.height = width, height
-        self.figure: Drawing = blank(width, height)
+        dots = min(_DOTS_PER_INCH, _LARGEST_SIDE * 72 / max(width, height))
+        self.pixels = (round(width * dots / 72), round(height * dots / 72))
+        self._dots = dots
+        self._parts: list[_Words | _Shown | _Patch] = []
+        self._figure: Drawing | None = None
 
     def write(
         self,
@@ -44,35 +74,26 @@ class Page:
         align: str = "left",
     ) -> None:
         """Write lines from `top` down; `x` is their left edge, middle or right edge."""
-        from matplotlib.font_manager import FontProperties
-
         for row, line in enumerate(lines):
-            self.figure.text(
-                x / self.width,
-                # 0.95: from the line's top to its baseline.
-                1 - (top + (row * LINE + 0.95) * size) / self.height,
-                line,
-                # A copy for each: matplotlib lets the owner of a Text change it.
-                fontproperties=FontProperties(fname=font, size=size),
-                color=color,
-                horizontalalignment=align,
-                verticalalignment="baseline",
-                parse_math=False,  # a $ or _ in a label is a $ or _
-                usetex=False,
-            )
+            baseline = top + (row * LINE + _BASELINE) * size
+            self._put(_Words(line, font, size, x, baseline, color, align))
 
     def show(self, image: Image.Image, x: float, top: float, width: float, height: float) -> None:
-        """Lay `image` into the box, all of it."""
-        axes = self.figure.add_axes(
-            (x / self.width, 1 - (top + height) / self.height,
-             width / self.width, height / self.height)
-        )  # fmt: skip
-        axes.set_axis_off()
-        # Twice the dots it will have is all that can be seen of a large photograph.
-        dots = 2 * self.figure.dpi / 72
-        image = image.copy()
-        image.thumbnail((max(1, int(width * dots)), max(1, int(height * dots))))
-        axes.imshow(np.asarray(image), aspect="auto", origin="upper", interpolation="antialiased")
+        """Lay `image` into the box, all of it, on whole pixels."""
+        left, upper, right, lower = self._snapped(x, top, width, height)
+        size = (right - left, lower - upper)
+        if image.size != size:
+            image = image.resize(size, _way(image.size, size), reducing_gap=2.0)
+        self._put(_Shown(image, (left, upper, right, lower)))
+
+    def size_of(self, x: float, top: float, width: float, height: float) -> tuple[int, int]:
+        """How many pixels wide and high an image is that fills the box."""
+        left, upper, right, lower = self._snapped(x, top, width, height)
+        return right - left, lower - upper
+
+    def fill(self, x: float, top: float, width: float, height: float, color: str) -> None:
+        """A box of one colour."""
+        self._put(_Patch((x, top, x + width, top + height), color))
 
     def colour_bar(
         self, limits: Limits, colormap: str, x: float, top: float, height: float
@@ -90,6 +111,100 @@ class Page:
             place = top + share * (height - size)
             number = short_number(value)
             self.write([number], plain_font(), size, x + BAR_WIDTH + 4, place)
+
+    @property
+    def image(self) -> Image.Image:
+        """The page in pixels, drawn by Pillow."""
+        image = Image.new("RGB", self.pixels, "white")
+        draw = ImageDraw.Draw(image)
+        scale = self._dots / 72
+        for part in self._parts:
+            if isinstance(part, _Words):
+                font = pillow_font(part.font, part.size * scale)
+                place = (round(part.x * scale), round(part.baseline * scale))
+                anchor = {"left": "ls", "center": "ms", "right": "rs"}[part.align]
+                draw.text(place, part.text, part.color, font, anchor=anchor)
+            elif isinstance(part, _Shown):
+                image.paste(part.image, part.box)
+            else:
+                left, top, right, bottom = (round(edge * scale) for edge in part.box)
+                box = (left, top, max(left, right - 1), max(top, bottom - 1))
+                draw.rectangle(box, ImageColor.getrgb(part.color))
+        return image
+
+    @property
+    def figure(self) -> Drawing:
+        """The page as matplotlib's figure, the same one every time."""
+        if self._figure is None:
+            from seewhy.render.drawing import blank
+
+            self._figure = blank(self.pixels, self._dots)
+            for part in self._parts:
+                self._draw(self._figure, part)
+        return self._figure
+
+    def _put(self, part: _Words | _Shown | _Patch) -> None:
+        self._parts.append(part)
+        if self._figure is not None:
+            self._draw(self._figure, part)
+
+    def _snapped(
+        self, x: float, top: float, width: float, height: float
+    ) -> tuple[int, int, int, int]:
+        scale = self._dots / 72
+        left, upper = round(x * scale), round(top * scale)
+        return (
+            left,
+            upper,
+            max(left + 1, round((x + width) * scale)),
+            max(upper + 1, round((top + height) * scale)),
+        )
+
+    def _draw(self, figure: Drawing, part: _Words | _Shown | _Patch) -> None:
+        width, height = self.pixels
+        scale = self._dots / 72
+        if isinstance(part, _Words):
+            from matplotlib.font_manager import FontProperties
+
+            figure.text(
+                part.x * scale / width,
+                1 - part.baseline * scale / height,
+                part.text,
+                # A copy for each: matplotlib lets the owner of a Text change it.
+                fontproperties=FontProperties(fname=part.font, size=part.size),
+                color=part.color,
+                horizontalalignment=part.align,
+                verticalalignment="baseline",
+                parse_math=False,  # a $ or _ in a label is a $ or _
+                usetex=False,
+            )
+        elif isinstance(part, _Shown):
+            left, top, right, bottom = part.box
+            axes = figure.add_axes(
+                (left / width, 1 - bottom / height, (right - left) / width, (bottom - top) / height)
+            )
+            axes.set_axis_off()
+            axes.imshow(np.asarray(part.image), aspect="auto", origin="upper", interpolation="none")
+        else:
+            from matplotlib.patches import Rectangle
+
+            x0, y0, x1, y1 = (edge * scale for edge in part.box)
+            figure.add_artist(
+                Rectangle(
+                    (x0 / width, 1 - y1 / height),
+                    (x1 - x0) / width,
+                    (y1 - y0) / height,
+                    color=part.color,
+                    linewidth=0,
+                )
+            )
+
+
+def _way(was: tuple[int, int], wanted: tuple[int, int]) -> Image.Resampling:
+    """Much enlarged, a picture's pixels are seen as such."""
+    if was[0] >= wanted[0]:
+        return Image.Resampling.LANCZOS
+    return Image.Resampling.NEAREST if 3 * was[0] <= wanted[0] else Image.Resampling.BICUBIC
 
 
 def box_of(picture_size: tuple[int, int], area: float) -> tuple[float, float]:

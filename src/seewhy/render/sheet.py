@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from seewhy.render.overlay import checked_picture, faded, outline
+from seewhy.render.overlay import checked_picture, outline
 from seewhy.render.page import LINE, NOTE_COLOR, Page, fitted
+from seewhy.render.style import blend
 from seewhy.render.text import lettering, wrap
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _SIDE, _GAP, _MARGIN, _SIZE = 130.0, 10.0, 12.0, 8.0  # points
 _MOST_PIXELS = 400  # of a side; more cannot be seen
 _MOST_COLUMNS = 6
+# What is outside of the objects: half its colour, and drawn towards a light grey.
+_FADED_COLOR, _FADED_TOWARDS, _FADED = 0.5, 225, 0.4
 _EDGE = (255, 210, 0)  # yellow: rarer in photographs than black or white
 
 
@@ -59,6 +62,13 @@ def sample(
     for x0, y0, x1, y1 in boxes:
         outline(drawn, (x0 * scale, y0 * scale, x1 * scale, y1 * scale))
     return Sample(Image.fromarray(drawn), caption)
+
+
+def faded(picture: np.ndarray) -> np.ndarray:
+    """The picture as it is drawn outside of the objects: paler, and half as colourful."""
+    grey = np.asarray(Image.fromarray(picture).convert("L"))[..., None].repeat(3, axis=2)
+    paler = blend(grey, picture, _FADED_COLOR)
+    return blend(paler, np.full_like(paler, _FADED_TOWARDS), _FADED)
 
 
 def _edge(inside: np.ndarray) -> np.ndarray:

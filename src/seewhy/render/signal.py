@@ -107,7 +107,7 @@ def draw_signal(
     head = wrap(lettering(title), _TITLE, _NAMES + _WIDTH + BAR_ROOM, lines=2) if title else []
     top = _MARGIN + LINE * _TITLE * len(head) + (4 if head else 0)
     bottom = top + count * (height + _GAP) - _GAP
-    note = lettering(raw_range(values))
+    note = lettering(raw_range(values, missing="grey"))
     page = Page(
         left + _WIDTH + _GAP + BAR_ROOM + _MARGIN,
         bottom + 2 * LINE * _LABEL + 12 + LINE * _NOTE + _MARGIN,

@@ -22,8 +22,8 @@ from seewhy.render.colormap import (
 )
 from seewhy.render.feature_maps import resized, taps
 from seewhy.render.figure import raw_range
-from seewhy.render.overlay import blend, checked_opacity
 from seewhy.render.page import BAR_ROOM, LINE, NOTE_COLOR, Page, fitted
+from seewhy.render.style import blend, checked_opacity
 from seewhy.render.text import lettering, plain_font, sentence, short_number, text_width, wrap
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def draw_slices(
         [
             f"{name}s across axis {axis % 3} of {' × '.join(map(str, volume.shape[:3]))}, beside "
             "each its value furthest from 0",
-            raw_range(map_),
+            raw_range(map_, missing="grey"),
             _greatest(map_, volume.shape[:3]),
         ]
     )

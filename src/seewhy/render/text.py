@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,11 +89,22 @@ def fonts() -> tuple[str, ...]:
     return tuple(dict.fromkeys([plain_font(), *(str(entry.fname) for entry in usable)]))
 
 
+@lru_cache(maxsize=1)
 def plain_font() -> str:
-    """The file of DejaVu Sans, which ships with matplotlib."""
-    from matplotlib import font_manager
+    """The file of DejaVu Sans, which ships with matplotlib; matplotlib is not loaded for it."""
+    found = find_spec("matplotlib")
+    if found is not None and found.origin is not None:
+        file = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        if file.exists():
+            return str(file)
+    from matplotlib import font_manager  # as a system's package it has its files elsewhere
 
     return str(font_manager.findfont("DejaVu Sans"))
+
+
+def bold(font: str) -> str:
+    """The file of the font's bold letters, where it is DejaVu Sans; else the font itself."""
+    return font.replace("DejaVuSans.ttf", "DejaVuSans-Bold.ttf") if font == plain_font() else font
 
 
 def wrap(line: Lettering, size: float, width: float, lines: int = 10**6) -> list[str]:
@@ -154,7 +167,7 @@ def text_width(text: str, font: str, size: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def pillow_font(font: str, size: int) -> ImageFont.FreeTypeFont:
+def pillow_font(font: str, size: float) -> ImageFont.FreeTypeFont:
     """The font file as Pillow draws it, `size` pixels."""
     from PIL import ImageFont
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from seewhy.errors import ImageError
 
-PICTURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".pdf", ".svg")
 DATA = (".npz", ".json")
 RESULTS = PICTURES + DATA
 
