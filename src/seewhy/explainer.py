@@ -63,6 +63,14 @@ def explain(
         ImageError, LayerError, TargetError, MethodError, ModelError: each with what to do.
         TargetError, MethodError: also where several maps are asked for: `Explainer` and
             `compare` give those.
+
+    Example:
+        >>> import seewhy
+        >>> model = seewhy.load_model("demo-cat-dog")
+        >>> why = seewhy.explain(model, "cat-and-dog.jpg", "cat", method="layer-cam")
+        >>> why.label, round(why.probability, 2), why.map.shape
+        ('cat', 0.12, (7, 7))
+        >>> figure = why.save("why.png")
     """
     explainer = Explainer(
         model, method=method, layer=layer, fuse=fuse, output=output,
@@ -81,6 +89,14 @@ class Explainer:
         batch_size: pictures that go through the model at once.
         layer, fuse, output, preprocess, rgb, labels, inputs, picture, shared, speed, options: as
             `explain` takes them.
+
+    Example:
+        >>> import seewhy
+        >>> explainer = seewhy.Explainer(seewhy.load_model("demo-cat-dog"), batch_size=16)
+        >>> for why in explainer.many(["cat.jpg", "dog.jpg"]):
+        ...     print(why.image, why.label)
+        cat.jpg cat
+        dog.jpg dog
     """
 
     def __init__(

@@ -101,6 +101,18 @@ def evaluate(
     Raises:
         DataError: labels without a class, results in `out` of another protocol.
         MethodError, MetricError, LayerError, ModelError: what is asked for cannot be done.
+
+    Example:
+        >>> import seewhy
+        >>> found = seewhy.evaluate(
+        ...     seewhy.load_model("demo-cat-dog"),
+        ...     seewhy.read_dataset("pets"),  # a folder for each class
+        ...     methods=["grad-cam", "layer-cam"],
+        ...     metrics=["drop"],
+        ... )
+        >>> found.decisions.accuracy
+        1.0
+        >>> low_is_good = found.result("grad-cam", "drop")["mean"]
     """
     explainer = Explainer(
         model, method=list(methods), layer=layer, output=output, preprocess=preprocess,
