@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel, preprocess_of
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
+from seewhy.progress import notebook_bar
 from seewhy.request import Request
 from seewhy.targets import Similarity, predictions, probability_of
 from seewhy.version import __version__
@@ -171,8 +172,11 @@ class Explainer:
             each = zip(images, target, strict=True)
         else:
             each = ((image, target) for image in images)
-        for batch in self._batches(each, on_error):
-            yield from self._explained(batch, listed, on_error)
+        count = len(images) if isinstance(images, Sized) else None
+        with notebook_bar("explaining", count) as advance:
+            for batch in self._batches(each, on_error):
+                yield from self._explained(batch, listed, on_error)
+                advance(len(batch))
 
     def _explained(
         self,

@@ -39,6 +39,7 @@ from seewhy.layers import find_layers
 from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector
+from seewhy.progress import notebook_bar
 from seewhy.targets.outputs import class_count
 
 
@@ -152,13 +153,14 @@ def evaluate(
 
     for one in data.problems:
         fail(one.name, one.reason)
-    with _folder(out) as folder:
+    steps = None if protocol.of_collages else len(selected) * len(entries)
+    with _folder(out) as folder, notebook_bar("evaluating", steps) as step:
         if restart:
             (folder / ROWS).unlink(missing_ok=True)
         with open_results(folder / ROWS, protocol.of_rows) as store:
             kept = KeptRows(store, protocol.classes)
             session = Session(
-                explainer, examined, entries, protocol, kept, fail, advance or (lambda: None)
+                explainer, examined, entries, protocol, kept, fail, advance or (lambda: step(1))
             )
             work = PictureWork(session, masks=protocol.needs_masks(data.records))
             for start in range(0, len(selected), batch_size):
