@@ -63,7 +63,7 @@ MAY_IMPORT = {
     },
     "explainer": {
         "explanation", "request", "attribution", "methods", "models", "targets", "layers",
-        "images", "version", "errors",
+        "images", "progress", "version", "errors",
     },
     "features": {
         "explainer", "models", "targets", "layers", "images", "render", "one_line", "saving",
@@ -83,7 +83,7 @@ MAY_IMPORT = {
     "evaluation": {
         "explainer", "meaning", "request", "attribution", "metrics", "dataset", "models", "methods",
         "targets", "layers", "images", "boxes", "saving", "one_line", "precision", "render",
-        "report", "version", "errors",
+        "progress", "report", "version", "errors",
     },
     # The two faces: the package's public names, and the program.
     "__init__": {

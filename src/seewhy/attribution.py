@@ -77,6 +77,19 @@ def attribute(
 
     Raises:
         LayerError, TargetError, MethodError, ModelError: each with what to do about it.
+
+    Example:
+        >>> import seewhy, torch
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 8, 3, stride=2),
+        ...     torch.nn.ReLU(),
+        ...     torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(),
+        ...     torch.nn.Linear(8, 5),
+        ... )
+        >>> batch = torch.randn(4, 3, 65, 65)
+        >>> seewhy.attribute(network, batch, target=3).shape
+        torch.Size([4, 32, 32])
     """
     request = Request.of(
         method, layer=layer, fuse=fuse, output=output, picture=picture, shared=shared, speed=speed,

@@ -157,6 +157,16 @@ def compare(
         method: one, or a list.
         layer: one, a wildcard, or a list.
         options: as `Explainer` takes them.
+
+    Example:
+        >>> import seewhy
+        >>> model = seewhy.load_model("demo-cat-dog")
+        >>> grid = seewhy.compare(
+        ...     model, "cat-and-dog.jpg", ["cat", "dog"], method=["grad-cam", "layer-cam"]
+        ... )
+        >>> len(grid.rows), len(grid.rows[0])
+        (2, 2)
+        >>> file = grid.save("grid.png")
     """
     # What is no sequence may be anything that Explainer takes, an exported program for one.
     models: list[Any] = list(model) if isinstance(model, (list, tuple)) else [model]

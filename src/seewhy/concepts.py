@@ -151,6 +151,14 @@ def find_concepts(
 
     Raises:
         ImageError, LayerError, MethodError, ModelError: each with what to do.
+
+    Example:
+        >>> import seewhy
+        >>> model = seewhy.load_model("demo")
+        >>> found = seewhy.find_concepts(model, ["cat.jpg", "dog.jpg"], count=3)
+        >>> len(found.names), found.maps[0].shape
+        (3, (3, 7, 7))
+        >>> file = found.save("concepts.png")
     """
     sources = [*images] if isinstance(images, (list, tuple)) else [cast(ImageSource, images)]
     if not sources:

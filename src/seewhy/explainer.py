@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel, preprocess_of
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
+from seewhy.progress import notebook_bar
 from seewhy.request import Request
 from seewhy.targets import Similarity, predictions, probability_of
 from seewhy.version import __version__
@@ -63,6 +64,14 @@ def explain(
         ImageError, LayerError, TargetError, MethodError, ModelError: each with what to do.
         TargetError, MethodError: also where several maps are asked for: `Explainer` and
             `compare` give those.
+
+    Example:
+        >>> import seewhy
+        >>> model = seewhy.load_model("demo-cat-dog")
+        >>> why = seewhy.explain(model, "cat-and-dog.jpg", "cat", method="layer-cam")
+        >>> why.label, round(why.probability, 2), why.map.shape
+        ('cat', 0.12, (7, 7))
+        >>> figure = why.save("why.png")
     """
     explainer = Explainer(
         model, method=method, layer=layer, fuse=fuse, output=output,
@@ -81,6 +90,14 @@ class Explainer:
         batch_size: pictures that go through the model at once.
         layer, fuse, output, preprocess, rgb, labels, inputs, picture, shared, speed, options: as
             `explain` takes them.
+
+    Example:
+        >>> import seewhy
+        >>> explainer = seewhy.Explainer(seewhy.load_model("demo-cat-dog"), batch_size=16)
+        >>> for why in explainer.many(["cat.jpg", "dog.jpg"]):
+        ...     print(why.image, why.label)
+        cat.jpg cat
+        dog.jpg dog
     """
 
     def __init__(
@@ -155,8 +172,11 @@ class Explainer:
             each = zip(images, target, strict=True)
         else:
             each = ((image, target) for image in images)
-        for batch in self._batches(each, on_error):
-            yield from self._explained(batch, listed, on_error)
+        count = len(images) if isinstance(images, Sized) else None
+        with notebook_bar("explaining", count) as advance:
+            for batch in self._batches(each, on_error):
+                yield from self._explained(batch, listed, on_error)
+                advance(len(batch))
 
     def _explained(
         self,

@@ -280,6 +280,13 @@ def load_explanation(path: str | Path) -> Explanation:
 
     Raises:
         ImageError: for a file that is missing, damaged, or not an explanation.
+
+    Example:
+        >>> import seewhy
+        >>> why = seewhy.explain(seewhy.load_model("demo-cat-dog"), "cat.jpg")
+        >>> again = seewhy.load_explanation(why.save("why.npz"))
+        >>> again.label, (again.map == why.map).all().item()
+        ('cat', True)
     """
     path = Path(path)
     if path.suffix.lower() not in DATA:

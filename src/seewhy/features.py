@@ -149,6 +149,16 @@ def find_features(
 
     Raises:
         LayerError, MethodError, TargetError: each with what to do.
+
+    Example:
+        >>> import seewhy
+        >>> model = seewhy.load_model("demo")
+        >>> features = seewhy.find_features(
+        ...     model, "cat.jpg", sort="contribution", target="tabby", top=16
+        ... )
+        >>> len(features.channels)
+        16
+        >>> file = features.save("features.png", columns=8)
     """
     if sort not in SORTS:
         raise MethodError(f"sort={sort!r} is not known; choose one of {', '.join(SORTS)}.")

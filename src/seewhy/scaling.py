@@ -29,6 +29,11 @@ def resize_map(maps: Tensor, size: Sequence[int], *, align_corners: bool = False
 
     Raises:
         MethodError: for maps or a size that are something else.
+
+    Example:
+        >>> import seewhy, torch
+        >>> seewhy.resize_map(torch.rand(4, 7, 7), (224, 224)).shape
+        torch.Size([4, 224, 224])
     """
     size = [int(side) for side in size]
     leading, spatial = maps.shape[: -len(size)], maps.shape[-len(size) :]

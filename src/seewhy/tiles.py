@@ -64,6 +64,19 @@ def attribute_tiles(
         ImageError: an image of another shape.
         MethodError: tiles that are no multiple of the stride, or several maps asked for.
         TargetError: no target.
+
+    Example:
+        >>> import seewhy, torch
+        >>> network = torch.nn.Sequential(
+        ...     torch.nn.Conv2d(3, 8, 4, stride=4),
+        ...     torch.nn.ReLU(),
+        ...     torch.nn.AdaptiveAvgPool2d(1),
+        ...     torch.nn.Flatten(),
+        ...     torch.nn.Linear(8, 2),
+        ... )
+        >>> slide = torch.rand(3, 256, 512)
+        >>> seewhy.attribute_tiles(network, slide, target=1, tile=128).shape
+        torch.Size([64, 128])
     """
     size = tuple(image.shape[1:])
     if not 1 <= len(size) <= 3 or 0 in image.shape:

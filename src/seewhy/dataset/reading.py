@@ -41,6 +41,12 @@ def read_dataset(
     Raises:
         DataError: nothing is there, no format or several are recognised, the format does not take
             an option, or there is no record that can be used.
+
+    Example:
+        >>> import seewhy
+        >>> pets = seewhy.read_dataset("pets")  # pets/cat/cat.jpg, pets/dog/dog.jpg
+        >>> pets.kind, pets.labels, len(pets.records)
+        ('folder', ('cat', 'dog'), 2)
     """
     where = Path(path)
     if not where.exists():

@@ -40,6 +40,7 @@ from seewhy.layers import find_layers
 from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector
+from seewhy.progress import notebook_bar
 from seewhy.targets.outputs import class_count
 
 
@@ -103,6 +104,18 @@ def evaluate(
     Raises:
         DataError: labels without a class, results in `out` of another protocol.
         MethodError, MetricError, LayerError, ModelError: what is asked for cannot be done.
+
+    Example:
+        >>> import seewhy
+        >>> found = seewhy.evaluate(
+        ...     seewhy.load_model("demo-cat-dog"),
+        ...     seewhy.read_dataset("pets"),  # a folder for each class
+        ...     methods=["grad-cam", "layer-cam"],
+        ...     metrics=["drop"],
+        ... )
+        >>> found.decisions.accuracy
+        1.0
+        >>> low_is_good = found.result("grad-cam", "drop")["mean"]
     """
     explainer = Explainer(
         model, method=list(methods), layer=layer, output=output, preprocess=preprocess,
@@ -142,13 +155,14 @@ def evaluate(
 
     for one in data.problems:
         fail(one.name, one.reason)
-    with _folder(out) as folder:
+    steps = None if protocol.of_collages else len(selected) * len(entries)
+    with _folder(out) as folder, notebook_bar("evaluating", steps) as step:
         if restart:
             (folder / ROWS).unlink(missing_ok=True)
         with open_results(folder / ROWS, protocol.of_rows) as store:
             kept = KeptRows(store, protocol.classes)
             session = Session(
-                explainer, examined, entries, protocol, kept, fail, advance or (lambda: None)
+                explainer, examined, entries, protocol, kept, fail, advance or (lambda: step(1))
             )
             work = PictureWork(session, masks=protocol.needs_masks(data.records))
             for start in range(0, len(selected), batch_size):

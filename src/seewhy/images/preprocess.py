@@ -50,6 +50,14 @@ class Preprocess:
 
     Raises:
         ImageError: A field does not describe a preprocessing.
+
+    Example:
+        >>> import seewhy
+        >>> prepare = seewhy.Preprocess(
+        ...     size=(224, 224), resize=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+        ... )
+        >>> prepare("cat.jpg").shape
+        torch.Size([3, 224, 224])
     """
 
     size: tuple[int, int]

@@ -305,9 +305,9 @@ def pixel_histogram(
 def pixel_average_precision(histogram: np.ndarray) -> np.ndarray:
     """PxAP: the area under precision over recall of all pixels (Choe 2020, section 4.1).
 
-    Of `pixel_histogram`s (..., 2, bins), each of an image or the sum of those of several: (...),
-    NaN without an object. In a sum large pictures weigh more; the paper has all at one size, which
-    a histogram over its picture's number of pixels repeats.
+    Of values of `pixel_histogram` (..., 2, bins), each of an image or the sum of those of several:
+    (...), NaN without an object. In a sum large pictures weigh more; the paper has all at one size,
+    which a histogram over its picture's number of pixels repeats.
     """
     true, false = np.moveaxis(np.asarray(histogram, np.float64)[..., ::-1].cumsum(-1), -2, 0)
     named = true + false

@@ -156,6 +156,13 @@ def load_model(
 
     Raises:
         ModelError: It cannot be found, fetched, read or trusted, or does not fit.
+
+    Example:
+        >>> import seewhy
+        >>> seewhy.load_model("demo")
+        <LoadedModel demo: EfficientNet, 1000 labels, 224×224 px>
+        >>> seewhy.load_model("torchvision/resnet18:random", num_classes=2, labels=("cat", "dog"))
+        <LoadedModel torchvision/resnet18:random: ResNet, 2 labels, 224×224 px>
     """
     name = str(spec)
     if num_classes is not None and (isinstance(num_classes, bool) or num_classes < 1):

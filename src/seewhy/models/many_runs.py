@@ -31,6 +31,13 @@ class Speed:
         precision: of the network's copy: float32 (the model's own), bf16 or fp16.
         compiled: whether the copy is compiled by torch.compile, its weights frozen: that takes
             tens of seconds, once for a model and a size of picture.
+
+    Example:
+        >>> import seewhy
+        >>> why = seewhy.explain(
+        ...     seewhy.load_model("demo-cat-dog"), "cat.jpg", method="occlusion",
+        ...     stride=56, window=56, speed=seewhy.Speed("bf16"),
+        ... )
     """
 
     precision: str = "float32"

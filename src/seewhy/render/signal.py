@@ -83,6 +83,10 @@ def draw_signal(
     Raises:
         ImageError: a signal or map of another shape, names that are not one a channel, an unknown
             colour map, or limits that are not a range.
+
+    Example:
+        >>> import seewhy, torch
+        >>> file = seewhy.draw_signal(torch.randn(500), torch.rand(32), rate=250).save("signal.png")
     """
     from matplotlib.collections import LineCollection
 

@@ -124,6 +124,11 @@ def draw_slices(
     Raises:
         ImageError: a volume or map of another shape, slices that are not there, an unknown colour
             map, limits that are not a range, or an opacity beyond 0..1.
+
+    Example:
+        >>> import seewhy, torch
+        >>> drawing = seewhy.draw_slices(torch.rand(16, 64, 64), torch.rand(4, 8, 8))
+        >>> file = drawing.save("slices.png")
     """
     cut = slices(volume, map_, axis=axis, count=count, which=which, grey=grey)
     volume, map_ = _checked(volume, map_)

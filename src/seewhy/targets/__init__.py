@@ -1,10 +1,10 @@
 """What is being explained: a target turns a network's outputs into one number an image.
 
 Outputs are logits, a float tensor (batch, classes), or (batch,) or (batch, 1) for networks that
-give one number; or maps (batch, classes, *size), boxes (batch, n, 4 + classes), embeddings (batch,
-size), tokens (batch, positions, vocabulary). A `Target` is called on them and returns scores
-(batch,), differentiable. Targets combine with + − ×, compare by structure, print themselves and
-save to JSON.
+give one number; or maps `(batch, classes, *size)`, boxes (batch, n, 4 + classes), embeddings
+(batch, size), tokens (batch, positions, vocabulary). A `Target` is called on them and returns
+scores (batch,), differentiable. Targets combine with + − ×, compare by structure, print themselves
+and save to JSON.
 
 Which class is meant may be known only once the outputs are there (`Predicted`, `TopK`, a list with
 one target an image). `parse_target` reads what a user wrote; `resolve` settles it for each image.

@@ -74,8 +74,9 @@ def resolve(
 
     Args:
         target: A `Choice`, or anything `parse_target` takes.
-        outputs: The logits, (batch, classes), (batch,) or (batch, 1); maps (batch, classes,
-            *size), boxes (batch, n, 4 + classes); for `Function` and `Similarity`, any shape.
+        outputs: The logits, (batch, classes), (batch,) or (batch, 1); maps
+            `(batch, classes, *size)`, boxes (batch, n, 4 + classes); for `Function` and
+            `Similarity`, any shape.
         labels: The names of the classes, in order.
         ending: What the network is known to do to its logits last. None: what the outputs' values
             prove, which is a softmax or nothing.
