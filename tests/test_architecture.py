@@ -75,7 +75,7 @@ MAY_IMPORT = {
     },
     "comparison": {
         "explainer", "explanation", "methods", "models", "layers", "images", "render",
-        "one_line", "saving", "errors",
+        "one_line", "saving", "targets", "errors",
     },
     # Data sets.
     "dataset": {"targets", "boxes", "saving", "images", "one_line", "errors"},

@@ -344,6 +344,33 @@ def test_compare_spans_rows_and_columns() -> None:
     assert single.column_titles == ("red",)
 
 
+def test_compare_takes_several_pictures_and_what_they_are() -> None:
+    pictures = [picture(), picture()[::-1].copy(), picture()[:, ::-1].copy()]
+    model = loaded()
+    sheet = seewhy.compare(model, pictures, ["red", "green"], method=["grad-cam", "layer-cam"])
+    assert [[one.method for one in row] for row in sheet.rows] == [
+        ["grad-cam", "grad-cam", "layer-cam", "layer-cam"]
+    ] * 3
+    assert sheet.column_titles == (
+        "grad-cam · red", "grad-cam · green", "layer-cam · red", "layer-cam · green"
+    )  # fmt: skip
+    assert all((row[0].picture == one).all() for row, one in zip(sheet.rows, pictures, strict=True))
+    named = [row[0].predictions[0].index for row in sheet.rows]
+    other = (named[0] + 1) % 3
+    known = seewhy.compare(model, pictures, true=[other, named[1], LABELS[named[2]]])
+    assert [truth.right for truth in known.truths] == [False, True, True]
+    assert known.truths[0].label == LABELS[other].split(",")[0]
+    assert known._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(TargetError, match=r"true= has 1 classes for 3 pictures"):
+        seewhy.compare(model, pictures, true=["red"])
+    with pytest.raises(TargetError, match="no class is called 'rad'; did you mean 'red'"):
+        seewhy.compare(model, pictures, true=["rad"] * 3)
+    with pytest.raises(TargetError, match="true= takes the classes of several pictures"):
+        seewhy.compare(model, pictures[0], true=["red"])
+    with pytest.raises(ImageError, match="no picture came"):
+        seewhy.compare(model, [])
+
+
 def test_compare_has_methods_that_look_at_no_layer_beside_those_that_do() -> None:
     model = loaded()
     grid = seewhy.compare(model, picture(), "top3", method=["grad-cam", "saliency"])

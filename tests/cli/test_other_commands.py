@@ -22,6 +22,23 @@ def test_compare_draws_one_grid(seewhy, picture, labels):
     assert sorted(scores) == ["blue", "green", "red"]
 
 
+def test_compare_draws_one_page_of_several_pictures(seewhy, picture, labels):
+    paths = [picture(f"{name}.png") for name in "abc"]
+    result = seewhy("compare", *paths, *TINY, "--labels", labels, "--true", "red,0,1")
+    assert result.exit_code == 0, result.output
+    assert "sheet.png" in result.stdout
+    assert all(f"{name}.png" in result.stdout for name in "abc")
+    result = seewhy("compare", *paths, *TINY, "--labels", labels, "--true", "red")
+    assert result.exit_code == 2
+    assert "true= has 1 classes for 3 pictures" in result.stderr
+    result = seewhy("compare", paths[0], *TINY, "--true", "red")
+    assert result.exit_code == 2
+    assert "--true takes the classes of several pictures" in result.stderr
+    result = seewhy("compare", paths[0], "gone.png", *TINY)
+    assert result.exit_code == 1
+    assert "gone.png" in result.stderr
+
+
 def test_compare_takes_several_models(seewhy, picture):
     result = seewhy("compare", picture(), *TINY, "--model", "tiny_networks:ManyOnes",
                     "--out", "new/grid.png")  # fmt: skip

@@ -11,6 +11,12 @@ from seewhy.images import Window, place
 
 
 @dataclass
+class Predicted:
+    label: str
+    probability: float | None
+
+
+@dataclass
 class Explained:
     map: np.ndarray
     picture: np.ndarray
@@ -23,6 +29,7 @@ class Explained:
     model: str = "torchvision/resnet50"
     image: str | None = "cat.jpg"
     warnings: tuple[str, ...] = ()
+    predictions: tuple[Predicted, ...] = (Predicted("tabby", 0.6213),)
 
     @property
     def heatmap(self) -> np.ndarray:

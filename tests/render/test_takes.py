@@ -7,14 +7,15 @@ import inspect
 import pytest
 
 from seewhy.boxes import Box
+from seewhy.comparison import Truth
 from seewhy.concepts import Concepts
 from seewhy.evaluation import Evaluation
-from seewhy.explanation import Explanation
+from seewhy.explanation import Explanation, Prediction
 from seewhy.features import FeatureMaps
 from seewhy.images import Window
 from seewhy.render import takes
 
-RESULTS = (Box, Window, Explanation, FeatureMaps, Concepts, Evaluation)
+RESULTS = (Box, Window, Explanation, Prediction, Truth, FeatureMaps, Concepts, Evaluation)
 PROTOCOLS = [one for _, one in inspect.getmembers(takes, inspect.isclass)
              if one.__module__ == takes.__name__]  # fmt: skip
 

@@ -1,30 +1,40 @@
-"""`seewhy compare`: one picture, side by side."""
+"""`seewhy compare`: one picture side by side, or many pictures on one page."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from seewhy.cli import options, parsing
-from seewhy.cli.file_names import slug
+from seewhy.cli.file_names import slug, told_apart
 from seewhy.cli.loading import ModelOptions
+from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import (
     probability_in_words,
     progress,
     say,
     say_error,
+    say_note,
     say_warnings,
     score_in_words,
     show_table,
 )
-from seewhy.errors import ImageError
+from seewhy.errors import ImageError, TargetError
 from seewhy.saving.endings import RESULTS, ending_of
 
 
 def compare(
-    image: Annotated[str, typer.Argument(metavar="PICTURE", help="A file.", show_default=False)],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PICTURE",
+            help="A file; several files, folders or patterns make a contact sheet.",
+            show_default=False,
+        ),
+    ],
     model: options.Models = None,
     target: options.Targets = None,
     method: options.Methods = None,
@@ -39,6 +49,15 @@ def compare(
             show_default="seewhy-out/PICTURE-comparison.png",
         ),
     ] = None,
+    true: Annotated[
+        str | None,
+        typer.Option(
+            "--true",
+            metavar="CLASS,...",
+            help="Of several pictures: the class of each, or 'folder' if the name of a picture's "
+            "folder is its class. The wrong ones are drawn first.",
+        ),
+    ] = None,
     settings: options.MethodOptions = None,
     output: options.Output = None,
     same_scale: options.SameScale = False,
@@ -46,19 +65,26 @@ def compare(
     drawing: options.DrawingOptions = options.DrawingOptions(),
     loading: ModelOptions = ModelOptions(),
 ) -> None:
-    """Compare methods, layers, classes or models on one picture, in one grid.
+    """Compare methods, layers, classes or models on one picture, or many pictures on one page.
 
     Columns are the last option given several values, in the order model, method, layer, target.
 
-    The rest are rows. The model options hold for every --model.
+    The rest are rows. Of several pictures each is a row, and all have one scale.
+
+    The model options hold for every --model.
 
     Example: seewhy compare cat.jpg --method grad-cam,layer-cam,hires-cam --target top3
     """
     methods = parsing.known_methods(method)
     method_options = parsing.method_options(settings, methods)
     look = drawing.keywords()
-    path = out or Path("seewhy-out") / f"{slug(Path(image).stem)}-comparison.png"
-    ending_of(path, "a comparison", RESULTS)
+    if out is not None:
+        ending_of(out, "a comparison", RESULTS)
+    pictures = _pictures(images)
+    several = len(pictures) > 1
+    name = "sheet" if several else f"{slug(Path(pictures[0]).stem)}-comparison"
+    path = out or Path("seewhy-out") / f"{name}.png"
+    classes = _true_classes(true, pictures)
     specs = list(dict.fromkeys(model or ["demo"]))
     loaded = [loading.load(spec) for spec in specs]
     layers = parsing.split(layer)
@@ -67,8 +93,9 @@ def compare(
 
         try:
             comparison = side_by_side(
-                loaded, image, parsing.several(target), method=methods, layer=layers or None,
-                output=output, speed=speed.speed(), **method_options,
+                loaded, pictures if several else pictures[0], parsing.several(target),
+                method=methods, layer=layers or None, true=classes, output=output,
+                speed=speed.speed(), **method_options,
             )  # fmt: skip
         except ImageError as error:
             say_error(str(error))
@@ -77,25 +104,57 @@ def compare(
     found = [one for row in comparison.rows for one in row]
     # What a model gives a class depends on no method or layer: once is enough.
     with_model = len(loaded) > 1
+    names = told_apart(pictures)
+    of_row = [names[picture] for picture in pictures] if several else [""]
     rows = dict.fromkeys(
         (
+            *[picture] * several,
             *[one.model] * with_model,
             one.label,
             score_in_words(one.score),
             probability_in_words(one.probability),
         )
-        for one in found
+        for picture, row in zip(
+            of_row * (1 if several else len(comparison.rows)), comparison.rows, strict=True
+        )
+        for one in row
     )
     show_table(
-        [*["model"] * with_model, "target", "score", "probability"],
+        [*["picture"] * several, *["model"] * with_model, "target", "score", "probability"],
         list(rows),
         right=("score", "probability"),
     )
     say(f"\n{path}\n")
-    several = [
+    varying = [
         name for name in ("model", "method", "layer") if len({getattr(o, name) for o in found}) > 1
     ]
+    if several:
+        varying.insert(0, "image")
     say_warnings(
-        (", ".join([*(getattr(one, name) for name in several), one.label]), one.warnings)
+        (", ".join([*(str(getattr(one, name)) for name in varying), one.label]), one.warnings)
         for one in found
     )
+
+
+def _pictures(images: Sequence[str]) -> list[str]:
+    """The pictures that are meant; one alone is taken as it is, so that its own error is said."""
+    if len(images) == 1 and not Path(images[0]).is_dir() and not set("*?[") & set(images[0]):
+        return list(images)
+    given = find_pictures(images, leave_out=Path("seewhy-out"))
+    for left_out in given.left_out:
+        say_note(left_out)
+    for miss in given.misses:
+        say_error(miss)
+    if not given.pictures or given.misses:
+        raise ImageError("not all pictures were found; give files, folders or patterns that exist")
+    return given.pictures
+
+
+def _true_classes(true: str | None, pictures: Sequence[str]) -> list[str | int] | None:
+    if true is None:
+        return None
+    if len(pictures) < 2:
+        raise TargetError("--true takes the classes of several pictures; one picture was given")
+    named = [Path(one).resolve().parent.name for one in pictures]
+    words = named if true == "folder" else [one.strip() for one in true.split(",")]
+    return [int(one) if one.isdecimal() else one for one in words]

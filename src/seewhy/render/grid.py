@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seewhy.errors import ImageError
+from seewhy.render.captions import Written, height_of, write, written
 from seewhy.render.colormap import Limits
 from seewhy.render.figure import numbers
 from seewhy.render.key import KEY_ROOM, draw_key
 from seewhy.render.likeness import likeness
-from seewhy.render.page import LINE, NOTE_COLOR, WARNING_COLOR, Page, box_of, fitted
-from seewhy.render.panel import seen_panel, seen_part
+from seewhy.render.page import NOTE_COLOR, WARNING_COLOR, Page, box_of, fitted
+from seewhy.render.panel import seen_panel, seen_size
 from seewhy.render.scale import Scale, scale_of
 from seewhy.render.style import CLEAR, Style
-from seewhy.render.text import Lettering, bold, lettering, sentence, short_number, wrap
+from seewhy.render.text import sentence, short_number
 
 if TYPE_CHECKING:
     from seewhy.render.drawing import Drawing
@@ -104,9 +105,7 @@ def content(
     if not present:
         raise ImageError("the grid has no explanation; at least one is wanted.")
     row_titles = _checked_titles(row_titles, len(rows), "row")
-    column_titles = _checked_titles(column_titles, len(rows[0]), "column")
-    columns = list(zip(*rows, strict=True))
-    heads = [_head(title, cells) for title, cells in zip(column_titles, columns, strict=True)]
+    heads = column_heads(rows, column_titles)
     sides = [_head(title, cells) for title, cells in zip(row_titles, rows, strict=True)]
     if all(head.numbers for head in heads):
         sides = [Head(side.title, "") for side in sides]
@@ -126,7 +125,7 @@ def content(
         )
         for row, side in zip(rows, sides, strict=True)
     )
-    return Content(tuple(heads), tuple(sides), cells, _in_common(present))
+    return Content(tuple(heads), tuple(sides), cells, in_common(present))
 
 
 def grid(
@@ -180,7 +179,7 @@ def page_of(
 
     # Cells shrink as columns are added, down to a size at which their labels can still be read.
     side = min(max(_ALL_COLUMNS / len(table[0]), _SIDE_OF_MANY), _SIDE_OF_FEW)
-    box_width, box_height = box_of(_seen_size(present[0]), side**2)
+    box_width, box_height = box_of(seen_size(present[0].explanation), side**2)
     box_width = max(box_width, 80.0)  # narrower, and every word of a label would be broken
 
     beside = any(head.title or head.numbers for head in said.rows)
@@ -191,40 +190,46 @@ def page_of(
     width = max(key_left + KEY_ROOM + _MARGIN, _NARROWEST)
 
     heads = [_written_head(head, box_width) for head in said.columns]
-    head_height = max(map(_height, heads))
+    head_height = max(map(height_of, heads))
     captions = [
         [None if cell is None else _caption(cell, box_width) for cell in row] for row in table
     ]
-    caption_heights = [max((_height(one) for one in row if one), default=0.0) for row in captions]
+    caption_heights = [max((height_of(one) for one in row if one), default=0.0) for row in captions]
     top = _MARGIN + head_height + (4 if head_height else 0)
     tops = [top]
     for height in caption_heights:
         tops.append(tops[-1] + box_height + 2 + height + _GAP)
     tops[-1] = max(tops[-1], top + len(keys) * (_SHORTEST_KEY + _GAP))
-    footer = _lines(said.shared, _NOTE + 1, width - 2 * _MARGIN, 3)
-    page = Page(width, tops[-1] + LINE * (_NOTE + 1) * len(footer[0]) + _MARGIN)
+    footer = written(said.shared, _NOTE + 1, width - 2 * _MARGIN, 3, color=NOTE_COLOR)
+    page = Page(width, tops[-1] + footer.height + _MARGIN)
 
     for column, head in enumerate(heads):
         # Short titles stand on the pictures, not high above them.
-        place = _MARGIN + head_height - _height(head)
-        _write(page, head, left + column * pitch, place)
+        place = _MARGIN + head_height - height_of(head)
+        write(page, head, left + column * pitch, place)
     for row, cells_of_row in enumerate(table):
         words = _written_head(said.rows[row], _TITLES_LEFT, lines=4)
-        _write(page, words, _MARGIN, tops[row] + max(0, (box_height - _height(words)) / 2))
+        write(page, words, _MARGIN, tops[row] + max(0, (box_height - height_of(words)) / 2))
         for column, cell in enumerate(cells_of_row):
             if cell is not None:
                 box = (left + column * pitch, tops[row], box_width, box_height)
                 _draw_cell(page, cell, box, style)
-                _write(page, captions[row][column] or (), box[0], tops[row] + box_height + 2)
+                write(page, captions[row][column] or (), box[0], tops[row] + box_height + 2)
     room = tops[-1] - _GAP - top
     tall = min(max(room / len(keys) - _GAP, _SHORTEST_KEY), _TALLEST_KEY)
     for number, (scale, own) in enumerate(keys):
         draw_key(page, style, scale, key_left, top + number * (tall + _GAP), tall, own=own)
-    page.write(*footer, _NOTE + 1, _MARGIN, tops[-1], color=NOTE_COLOR)
+    write(page, [footer], _MARGIN, tops[-1])
     return page
 
 
-_Written = tuple[list[str], str, float, str]  # lines, font, size, colour
+def column_heads(
+    rows: Sequence[Sequence[Explained | None]], titles: Sequence[str] | None
+) -> list[Head]:
+    """What stands above each column."""
+    titles = _checked_titles(titles, len(rows[0]), "column")
+    columns = zip(*rows, strict=True)
+    return [_head(title, cells) for title, cells in zip(titles, columns, strict=True)]
 
 
 def _head(title: str, cells: Sequence[Explained | None]) -> Head:
@@ -284,59 +289,33 @@ def _keys(present: Sequence[Cell], common: bool) -> list[tuple[Scale, bool]]:
     return [(scale, len(present) > 1) for scale in kinds.values()]
 
 
-def _seen_size(cell: Cell) -> tuple[int, int]:
-    rows, columns = seen_part(cell.explanation)
-    return rows.stop - rows.start, columns.stop - columns.start
-
-
 def _draw_cell(
     page: Page, cell: Cell, box: tuple[float, float, float, float], style: Style
 ) -> None:
     """What the model saw, under its map, in a box (left, top, width, height) of the page."""
     left, top, width, height = box
-    x, y, w, h = fitted(_seen_size(cell), width, height)
+    x, y, w, h = fitted(seen_size(cell.explanation), width, height)
     place = (left + x, top + y, w, h)
     page.show(seen_panel(cell.explanation, page.size_of(*place), style, cell.scale), *place)
 
 
-def _written_head(head: Head, width: float, lines: int = 3) -> list[_Written]:
-    line = lettering(head.title)
-    font = bold(line.font)
-    title = wrap(Lettering(line.text, font), _TITLE, width, lines) if line.text else []
-    said, said_font = _lines(head.numbers, _NOTE, width, 2)
-    return [(title, font, _TITLE, "black"), (said, said_font, _NOTE, NOTE_COLOR)]
-
-
-def _caption(cell: Cell, width: float) -> list[_Written]:
-    label, label_font = _lines(cell.label, _LABEL, width, 3)
-    note, note_font = _lines(cell.note, _NOTE, width, 2)
-    same, same_font = _lines(cell.same, _NOTE, width, 3)
-    warning, warning_font = _lines(cell.warning, _NOTE, width, 2)
+def _written_head(head: Head, width: float, lines: int = 3) -> list[Written]:
     return [
-        (label, label_font, _LABEL, "black"),
-        (note, note_font, _NOTE, NOTE_COLOR),
-        (same, same_font, _NOTE, WARNING_COLOR),
-        (warning, warning_font, _NOTE, WARNING_COLOR),
+        written(head.title, _TITLE, width, lines, strong=True),
+        written(head.numbers, _NOTE, width, 2, color=NOTE_COLOR),
     ]
 
 
-def _height(written: Sequence[_Written]) -> float:
-    return sum(LINE * size * len(lines) for lines, _, size, _ in written)
+def _caption(cell: Cell, width: float) -> list[Written]:
+    return [
+        written(cell.label, _LABEL, width, 3),
+        written(cell.note, _NOTE, width, 2, color=NOTE_COLOR),
+        written(cell.same, _NOTE, width, 3, color=WARNING_COLOR),
+        written(cell.warning, _NOTE, width, 2, color=WARNING_COLOR),
+    ]
 
 
-def _write(page: Page, written: Sequence[_Written], x: float, top: float) -> None:
-    for lines, font, size, color in written:
-        page.write(lines, font, size, x, top, color=color)
-        top += LINE * size * len(lines)
-
-
-def _lines(text: str, size: float, width: float, lines: int) -> tuple[list[str], str]:
-    """The text in lines and its font; no line for no text."""
-    line = lettering(text)
-    return (wrap(line, size, width, lines) if line.text else []), line.font
-
-
-def _in_common(present: Sequence[Explained]) -> str:
+def in_common(present: Sequence[Explained]) -> str:
     """What all cells share, so that the figure says it once, and what is drawn."""
     shared: list[str | None] = []
     for name in ("method", "layer", "model", "image"):
@@ -349,8 +328,7 @@ def _in_common(present: Sequence[Explained]) -> str:
 
 
 def _left_out(one: Explained) -> bool:
-    rows, columns = seen_part(one)
-    return (rows.stop - rows.start, columns.stop - columns.start) != one.picture.shape[:2]
+    return seen_size(one) != one.picture.shape[:2]
 
 
 def _checked_titles(titles: Sequence[str] | None, wanted: int, kind: str) -> Sequence[str]:

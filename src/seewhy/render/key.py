@@ -94,7 +94,8 @@ def notes(style: Style, scale: Scale) -> tuple[str, ...]:
     """What stands below the key."""
     said = ["over dark → light"]
     if len(style.lines) == 1 and not scale.empty:
-        said.append("line: half of the scale" if scale.low > 0 else "line: half the maximum")
+        whole = scale.low <= 0 and scale.largest <= scale.furthest
+        said.append("line: half the maximum" if whole else "line: half of the scale")
     if scale.signed and style.lines:
         said.append("dashed: against")
     return tuple(said)

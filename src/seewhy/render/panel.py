@@ -78,6 +78,12 @@ def seen_part(explanation: Explained) -> tuple[slice, slice]:
     return rows, columns
 
 
+def seen_size(explanation: Explained) -> tuple[int, int]:
+    """(height, width) in pixels of what the model saw of the picture."""
+    rows, columns = seen_part(explanation)
+    return rows.stop - rows.start, columns.stop - columns.start
+
+
 def on_pixels(raw: np.ndarray, window: Window, size: tuple[int, int], scale: Scale) -> np.ndarray:
     """The raw map on `size` (width, height) pixels: bilinear, float32; NaN where a cell has none.
 

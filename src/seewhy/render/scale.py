@@ -94,7 +94,8 @@ def scale_of(
     """The scale that holds all these maps.
 
     It starts at 0, unless every minimum is above 25 % of the maximum: then at the least minimum.
-    It is signed, and reaches as far below 0 as above, if a minimum is below -2 % of the maximum.
+    It is signed, and reaches as far below 0 as above, if a map's minimum is below -2 % of its
+    maximum.
     It ends at the largest value but for the 0.5 % of a large map's positions furthest from 0.
 
     Args:
@@ -118,7 +119,7 @@ def scale_of(
         largest = max(greatest, -least) if low < 0 <= high else greatest
         return Scale(low, high, low < 0 <= high, "the limits are given", largest, least)
     furthest = max(greatest, -least)
-    if start != "min" and least < -_AGAINST * furthest:
+    if start != "min" and any(one.min() < -_AGAINST * np.abs(one).max() for one in finite):
         end = max(common_largest(one, signed=True) for one in finite)
         return Scale(-end, end, True, "as far below 0 as above it", furthest, least)
     end = max((common_largest(one, signed=False) for one in finite), default=0.0)

@@ -76,6 +76,18 @@ class OfOnePicture(Named, Protocol):
         """The file's name; None for a picture that came as an array."""
 
 
+class Predicted(Protocol):
+    """One of the classes that the model named."""
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+
+    @property
+    def probability(self) -> float | None:
+        """Its probability; None where there is none."""
+
+
 class Explained(OfOnePicture, Protocol):
     """One map of one picture, and what it says in words and numbers."""
 
@@ -104,12 +116,28 @@ class Explained(OfOnePicture, Protocol):
         """The probability of the target's class; None where it has none."""
 
     @property
+    def predictions(self) -> Sequence[Predicted]:
+        """The classes that the model named first, the first one first."""
+
+    @property
     def method(self) -> str:
         """The method's name."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is wrong with the map, in words."""
+
+
+class Truth(Protocol):
+    """What is known of a picture's class."""
+
+    @property
+    def label(self) -> str:
+        """The true class."""
+
+    @property
+    def right(self) -> bool:
+        """Whether the model named it first."""
 
 
 class Channels(OfOnePicture, Protocol):
