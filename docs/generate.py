@@ -1,7 +1,8 @@
 """Writes what the docs take from the code: the tables of methods and commands, and the pictures.
 
-Run it from the repository: ``python docs/generate.py``. With ``--check`` it only says whether the
-tables are up to date; with ``--tables`` it writes them and draws nothing. What docs/report.md
+It also writes the names of methods and metrics as types, which editors complete. Run it from the
+repository: ``python docs/generate.py``. With ``--check`` it only says whether the tables and types
+are up to date; with ``--tables`` it writes them and draws nothing. What docs/report.md
 measures is written with the pictures, and measured again by tests/test_report.py.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 from command_reference import command_reference
 
 DOCS = Path(__file__).resolve().parent
-PHOTOS = DOCS.parent / "src" / "seewhy" / "data" / "photos"
+SOURCE = DOCS.parent / "src" / "seewhy"
+PHOTOS = SOURCE / "data" / "photos"
 
 
 def methods_table() -> str:
@@ -37,6 +39,27 @@ TABLES = {
     "methods.md": {"methods": methods_table},
     "commands.md": {"commands": command_reference},
 }
+
+
+def names_as_a_type(kind: str, names: Iterable[str]) -> str:
+    """A module with one type, whose values are the names: editors complete it."""
+    listed = "".join(f'    "{name}",\n' for name in names)
+    return (
+        f'"""The names of {kind}s as a type, for editors; written by docs/generate.py."""\n\n'
+        "from __future__ import annotations\n\nfrom typing import Literal, TypeAlias\n\n"
+        f"{kind.title()}Name: TypeAlias = Literal[\n{listed}]\n"
+    )
+
+
+def modules_of_names() -> dict[Path, str]:
+    """The files that hold the names of methods and of metrics, and what they should say."""
+    from seewhy.methods import METHODS
+    from seewhy.metrics import METRICS
+
+    return {
+        SOURCE / "methods" / "names.py": names_as_a_type("method", METHODS),
+        SOURCE / "metrics" / "names.py": names_as_a_type("metric", METRICS),
+    }
 
 
 def with_tables(page: Path, tables: Mapping[str, Callable[[], str]] | None = None) -> str:
@@ -97,19 +120,20 @@ def what_a_page_makes(page: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write the tables and pictures, or check the tables."""
-    check = "--check" in sys.argv
-    stale = [
-        page
-        for page in (DOCS / name for name in TABLES)
-        if page.read_text("utf-8") != with_tables(page)
-    ]
-    if check:
-        for page in stale:
-            print(f"{page.name} is not up to date; run python docs/generate.py")
+    """Write the tables, types and pictures, or check the tables and types."""
+    wanted = {page: with_tables(page) for page in (DOCS / name for name in TABLES)}
+    wanted |= modules_of_names()
+    stale = {
+        file: text
+        for file, text in wanted.items()
+        if not file.exists() or file.read_text("utf-8") != text
+    }
+    if "--check" in sys.argv:
+        for file in stale:
+            print(f"{file.name} is not up to date; run python docs/generate.py --tables")
         return bool(stale)
-    for page in stale:
-        page.write_text(with_tables(page), encoding="utf-8")
+    for file, text in stale.items():
+        file.write_text(text, encoding="utf-8")
     if "--tables" not in sys.argv:
         draw_pictures()
     return 0

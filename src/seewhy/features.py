@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -132,7 +132,7 @@ def find_features(
     image: ImageSource,
     *,
     layer: str | nn.Module | None = None,
-    sort: str = "index",
+    sort: Literal["index", "activation", "contribution"] | str = "index",
     target: Any = None,
     top: int | None = None,
     output: OutputSelector | None = None,

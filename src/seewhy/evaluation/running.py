@@ -38,6 +38,7 @@ from seewhy.explainer import Explainer
 from seewhy.images import Preprocess
 from seewhy.layers import find_layers
 from seewhy.methods.method import MethodLike
+from seewhy.metrics.names import MetricName
 from seewhy.models.load import LoadedModel
 from seewhy.models.outputs import OutputSelector
 from seewhy.progress import notebook_bar
@@ -49,7 +50,7 @@ def evaluate(
     data: Dataset,
     *,
     methods: Sequence[MethodLike] = ("grad-cam",),
-    metrics: Sequence[str] | None = None,
+    metrics: Sequence[MetricName | str] | None = None,
     target: str = "label",
     only_correct: bool = True,
     mapping: Mapping[str, Sequence[int | str]] | None = None,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seewhy.errors import MethodError
 from seewhy.evidence.table import COSTS, Cost, Place, Row, rows_of
+from seewhy.methods.names import MethodName
 from seewhy.option import Option, options_of
 
 
@@ -92,7 +93,7 @@ class Method:
         return any(row.of_target for row in self.evidence)
 
 
-MethodLike = Method | str | Callable[..., Tensor]
+MethodLike = Method | MethodName | str | Callable[..., Tensor]
 """A method, its name in METHODS, or a function whose parameters' names say what it needs."""
 
 

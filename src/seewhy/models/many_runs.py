@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class Speed:
         ... )
     """
 
-    precision: str = "float32"
+    precision: Literal["float32", "bf16", "fp16"] | str = "float32"
     compiled: bool = False
 
     def __post_init__(self) -> None:
