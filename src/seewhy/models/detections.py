@@ -40,7 +40,9 @@ def detections(outputs: Any, size: Size | None = None) -> Tensor | None:
     if logits is None or boxes is None:
         return None
     name = type(outputs).__name__
-    if name.endswith("ObjectDetectionOutput"):  # transformers: as each image processor reads it
+    if name.endswith(
+        ("ObjectDetectionOutput", "SegmentationOutput")
+    ):  # transformers: as each image processor reads it
         softmax = name.startswith(("Detr", "Yolos", "TableTransformer"))
         return (from_detr if softmax else from_detr_sigmoid)(outputs, size)
     raise ModelError(
