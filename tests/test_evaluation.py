@@ -825,7 +825,6 @@ def test_the_probabilities_of_a_network_that_ends_in_a_sigmoid_are_its_own(tmp_p
     ).eval()  # fmt: skip
     examined = Examined(net, None, None, None, 1)
     image = torch.rand(1, 3, 16, 16)
-    logits = examined.logits(image)
-    target = examined.target_of([1], image, logits)
+    target = examined.target_of([1], examined.read(image))
     score = examined.score([target], "probability")(image, torch.tensor([0]))
     torch.testing.assert_close(score, net(image)[:, 1].detach())

@@ -373,6 +373,75 @@ def test_positions_in_an_embedding_do_not_make_the_tokens_a_texts() -> None:
     assert "position" not in names
 
 
+class WithQueries(ViT):
+    """A detector as YOLOS: its queries run behind the picture's tokens, and alone are read."""
+
+    def __init__(self, queries: int, *, first: bool = False) -> None:
+        super().__init__()
+        self.queries, self.first = nn.Parameter(torch.randn(1, queries, 32)), first
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.token.expand(len(x), -1, -1), self.patch(x).flatten(2).mT], 1)
+        parts = [x + self.table, self.queries.expand(len(x), -1, -1)]
+        x = torch.cat(parts[::-1] if self.first else parts, 1)
+        for block in self.blocks:
+            x = block(x)
+        x = self.norm(x)
+        count = self.queries.shape[1]
+        return self.head(x[:, :count] if self.first else x[:, -count:]).amax(1)
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("queries", [20, 100])
+def test_queries_among_a_pictures_tokens_are_set_aside(queries: int, *, first: bool) -> None:
+    model, image = WithQueries(queries, first=first).eval(), torch.rand(2, 3, 48, 48)
+    assert layers_taken(model, image) == ["blocks.2.norm1"]
+    (layer,) = layers_of(*bind(model, image), None)
+    if not first:
+        assert (
+            f"{queries + 1} tokens before and behind" in propose_layer(*bind(model, image)).reason
+        )
+    given = model.blocks[1](torch.rand(1, 37 + queries, 32))
+    grid = layer.grid(given, image[:1].shape)
+    start = 1 + queries * first
+    assert torch.equal(grid.of(given)[0].flatten(1).T, given[0, start : start + 36])
+    assert torch.equal(grid.back(grid.of(given), given), given)
+    named = {one.name: (one.shape, one.extra) for one in list_layers(model, image[:1])}
+    assert named["blocks.0"] == ((32, 6, 6), queries + 1)
+    for method in ("grad-cam", "hires-cam", "recipro-cam", "eigen-cam"):
+        for where in (None, "blocks.1"):
+            maps = seewhy.attribute(model, image, 1, method=method, layer=where)
+            assert maps.shape == (2, 6, 6)
+            assert maps.any()
+
+
+class WithText(ViT):
+    """A text's tokens run before the picture's (LayoutLMv3), in one transformer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(50, 32)
+
+    def forward(self, x: Tensor, words: Tensor) -> Tensor:  # type: ignore[override]
+        x = torch.cat([self.token.expand(len(x), -1, -1), self.patch(x).flatten(2).mT], 1)
+        x = torch.cat([self.words(words), x + self.table], 1)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.norm(x)[:, 0])
+
+
+def test_a_pictures_tokens_behind_a_text_are_looked_at_where_nothing_else_is() -> None:
+    model = WithText().eval()
+    given = {"x": torch.rand(2, 3, 48, 48), "words": torch.randint(0, 50, (2, 30))}
+    bound, image = bind(model, given)
+    assert layers_taken(model, given) == ["blocks.2.norm1"]
+    for where in (None, "blocks.1"):
+        (layer,) = layers_of(bound, image, where)
+        inside = model.blocks[1](torch.rand(1, 67, 32))
+        grid = layer.grid(inside, image[:1].shape)
+        assert torch.equal(grid.of(inside)[0].flatten(1).T, inside[0, 31:])
+
+
 def test_hidden_states_beside_the_scores() -> None:
     model, image = ViT(hidden=True).eval(), torch.rand(2, 3, 48, 48)
     assert layers_taken(model, image, output=0) == ["blocks.2.norm1"]
@@ -662,6 +731,65 @@ def test_the_maps_of_an_ensembles_members_are_added() -> None:
             maps = seewhy.attribute(model, x, 1, method=method)
             assert maps.shape == found.shape
             torch.testing.assert_close(maps[1:], seewhy.attribute(model, x[1:], 1, method=method))
+
+
+class OtherNet(Net):
+    """A network of another width, whose map has another size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f = nn.Sequential(nn.Conv2d(3, 6, 5, 8, 2), nn.ReLU())
+        self.fc = nn.Linear(6, self.fc.out_features)
+
+
+class Normalised(Ensemble):
+    """What all members share is without weights."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward((x - 0.5) / 0.2)
+
+
+class OneSmaller(Ensemble):
+    def forward(self, x: Tensor) -> Tensor:
+        first, *others = self.members
+        scores = [first(nn.functional.interpolate(x, scale_factor=0.5))]
+        return torch.stack([*scores, *(other(x) for other in others)]).softmax(2).mean(0)
+
+
+@pytest.mark.parametrize("make", [Ensemble, Normalised, OneSmaller])
+def test_members_of_different_architectures_are_refused_with_the_reason(
+    make: Callable[..., nn.Module],
+) -> None:
+    x = torch.rand(2, 3, 32, 32)
+    for members in ((Net(), OtherNet()), (OtherNet(), Net()), (Net(), Net(), OtherNet())):
+        model = make(*members).eval()
+        with pytest.raises(LayerError, match=r"side by side.*'members.[01].f.*one of them"):
+            seewhy.attribute(model, x, 1)
+        alone = seewhy.attribute(model.members[0], x, 1, method="hires-cam")
+        named = seewhy.attribute(model, x, 1, method="hires-cam", layer="members.0.f")
+        assert alone.shape[0] == named.shape[0]
+        assert seewhy.attribute(model, x, 1, method="saliency").any()
+
+
+class TwoPaths(nn.Module):
+    """Two paths from the picture that meet in a convolution, and one that meets it in the scores.
+
+    The last one comes from a layer that feeds the others, so it is no network of its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.low = conv(), nn.Conv2d(3, 8, 5, 4, 2), nn.Conv2d(8, 5, 1)
+        self.joined, self.head = nn.Conv2d(16, 8, 3, 1, 1), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.one(x)
+        both = self.joined(torch.cat([first, self.two(x)], 1)).relu()
+        return self.head(both.mean((2, 3))) + self.low(first).mean((2, 3))
+
+
+def test_paths_that_meet_are_one_network() -> None:
+    assert layers_taken(TwoPaths().eval(), torch.rand(1, 3, 32, 32)) == ["joined"]
 
 
 def test_members_that_are_transformers() -> None:

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 import seewhy
 from seewhy.attribution import Attribution, run
-from seewhy.errors import ModelError, SeewhyError, TargetError
+from seewhy.errors import MethodError, ModelError, SeewhyError, TargetError
 from seewhy.methods import METHODS
 from seewhy.models.bound import bind
 from seewhy.models.ending import ends_in_sigmoid
@@ -217,6 +217,33 @@ def test_a_softmax_inside_is_not_taken_twice(x: Tensor) -> None:
         p[0].sort(descending=True).values.tolist()
     )
     assert "a softmax inside the model" in why.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("end", "name"), [(lambda z: z.sigmoid(), "sigmoid"), (lambda z: z.softmax(1), "softmax")]
+)
+def test_cam_names_what_stands_behind_the_linear_head(end: Any, name: str, x: Tensor) -> None:
+    for classes in (1, 4) if name == "sigmoid" else (4,):
+        model = Classifier(classes, end, scale=1).eval()
+        target = "positive" if classes == 1 else 1
+        with pytest.raises(MethodError, match=f"puts a {name} behind it"):
+            of(model, x, target, "cam", layer="features")
+    two = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4), nn.Sigmoid())
+    two(x)
+    with pytest.raises(MethodError, match="global average pooling and one linear map"):
+        of(two.eval(), x, 1, "cam", layer="1")
+
+
+def test_the_sigmoid_of_a_logarithm_is_its_probability(x: Tensor) -> None:
+    model = Classifier(4, lambda z: z.log_softmax(1)).eval()
+    with torch.no_grad():
+        p = model(x).exp()
+    for target in ("p:1", "sigmoid:1"):
+        made = of(model, x, target)
+        assert torch.allclose(made.scores[:, 0], p[:, 1], atol=1e-6)
+        assert str(made.targets.targets[0][0]) == "probability of class 1"
+    below = Classifier(4, lambda z: z - 100).eval()  # logits below 0 are no logarithms of any
+    assert "sigmoid" in str(of(below, x, "sigmoid:1").targets.targets[0][0])
 
 
 def test_a_saved_target_knows_how_its_network_ends(x: Tensor) -> None:

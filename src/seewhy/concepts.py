@@ -16,14 +16,16 @@ from seewhy.explainer import Explainer, Prepared, named_predictions
 from seewhy.explanation import Prediction
 from seewhy.images import ImageSource, Window
 from seewhy.layers import layers_of
+from seewhy.meaning import meaning_of
 from seewhy.methods.factorisation import factorise
-from seewhy.models.bound import bind, to_model
+from seewhy.models.bound import Bound, bind, to_model
 from seewhy.models.load import LoadedModel
-from seewhy.models.outputs import OutputSelector, find_logits
+from seewhy.models.outputs import OutputSelector
 from seewhy.models.rerun import rerunning
 from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import Layer, watch
 from seewhy.one_line import one_line
+from seewhy.precision import at_least_float32
 from seewhy.saving.result import png_of, save
 from seewhy.targets import predictions, short_label
 
@@ -167,12 +169,11 @@ def find_concepts(
         raise MethodError(f"count={count}, top={top}: at least 1 concept and 1 class are wanted.")
     explainer = Explainer(model, output=output, preprocess=preprocess, labels=labels)
     prepared = [explainer.prepare(source) for source in sources]
-    module = explainer.module
-    bound, first = bind(module, prepared[0].tensor[None], output=output)
+    bound, first = bind(explainer.module, prepared[0].tensor[None], output=output)
     layers = layers_of(bound, first, layer)
     if len(layers) != 1:
         raise LayerError(f"layer='{layer}' names {len(layers)} layers; concepts are found in one.")
-    activations = _activations(module, layers[0], prepared)
+    activations = _activations(bound, layers[0], prepared)
     rows = torch.cat([one.flatten(1).T for one in activations])
     if count > min(rows.shape):
         raise MethodError(
@@ -188,7 +189,7 @@ def find_concepts(
     found = factorise(values, count)
     weights = found.weights.float()
     parts = torch.split(weights, [one[0].numel() for one in activations])
-    named = _named(explainer, layers[0], first, found.directions, found.weights, top)
+    named = _named(explainer, bound, layers[0], first, found.directions, found.weights, top)
     return Concepts(
         maps=tuple(
             part.T.reshape(count, *one.shape[1:]).numpy()
@@ -206,12 +207,12 @@ def find_concepts(
     )
 
 
-def _activations(module: nn.Module, layer: Layer, prepared: Sequence[Prepared]) -> list[Tensor]:
+def _activations(model: Bound, layer: Layer, prepared: Sequence[Prepared]) -> list[Tensor]:
     """What the layer gives for each picture, `(channels, height, width)`, on the CPU."""
     found = []
-    with watch(module, [layer], differentiate=False) as seen:
+    with watch(model, [layer], differentiate=False) as seen:
         for one in prepared:
-            seen(to_model(module, one.tensor[None]))
+            seen(to_model(model, one.tensor[None]))
             (activations,) = seen.activations
             if not activations.isfinite().all():
                 raise LayerError(
@@ -224,6 +225,7 @@ def _activations(module: nn.Module, layer: Layer, prepared: Sequence[Prepared]) 
 
 def _named(
     explainer: Explainer,
+    model: Bound,
     layer: Layer,
     image: Tensor,
     directions: Tensor,
@@ -234,10 +236,12 @@ def _named(
     total = weights.sum(0)
     strengths = weights.square().sum(0) / torch.where(total == 0, 1, total)
     alone = (strengths[:, None] * directions)[..., None, None]
-    with rerunning(explainer.module, layer, image) as tail, torch.no_grad():
+    with rerunning(model, layer, image) as tail, torch.no_grad():
+        outputs = at_least_float32(tail.outputs)
         alone = alone.expand(-1, -1, *tail.activations.shape[2:]).to(tail.activations)
-        logits = find_logits(tail(alone), explainer.request.output)
-    found = predictions(logits, k=top, labels=explainer.labels)
+        logits = at_least_float32(tail(alone))
+    ending = meaning_of(model, image, outputs).ending
+    found = predictions(logits, k=top, labels=explainer.labels, ending=ending)
     return tuple(named_predictions(row, explainer.labels) for row in found)
 
 

@@ -14,14 +14,15 @@ from seewhy.errors import LayerError, MethodError
 from seewhy.explainer import Explainer
 from seewhy.images import ImageSource, Window
 from seewhy.layers import layers_of
+from seewhy.meaning import check_vocabulary, meaning_of, settled
 from seewhy.models.bound import bind
 from seewhy.models.load import LoadedModel
-from seewhy.models.outputs import OutputSelector, find_logits
+from seewhy.models.outputs import OutputSelector
 from seewhy.models.undisturbed import given_back
 from seewhy.models.watch import watch
 from seewhy.one_line import one_line
+from seewhy.precision import at_least_float32
 from seewhy.saving.result import png_of, save
-from seewhy.targets import resolve
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -166,8 +167,7 @@ def find_features(
         raise MethodError(f"top={top} keeps nothing; at least 1 is wanted.")
     explainer = Explainer(model, output=output, preprocess=preprocess)
     prepared = explainer.prepare(image)
-    module = explainer.module
-    bound, inputs = bind(module, prepared.tensor[None], output=output)
+    bound, inputs = bind(explainer.module, prepared.tensor[None], output=output)
     layers = layers_of(bound, inputs, layer)
     if len(layers) != 1:
         raise LayerError(
@@ -175,13 +175,15 @@ def find_features(
         )
     by_contribution = sort == "contribution"
     label = None
-    with watch(module, layers, differentiate=by_contribution) as seen:
-        outputs = seen(inputs)
+    with watch(bound, layers, differentiate=by_contribution) as seen:
+        logits = at_least_float32(seen(inputs))
         (activations,) = seen.activations
         values: Tensor | None = None
         if by_contribution:
-            logits = find_logits(outputs, output)
-            resolved = resolve(target, logits, explainer.labels)
+            with seen.looking_away():
+                meaning = meaning_of(bound, inputs, logits)
+            resolved = settled(meaning, logits, target, explainer.labels)
+            check_vocabulary(bound, inputs, logits, resolved)
             if resolved.several:
                 raise MethodError("channels are sorted by their contribution to one target.")
             one = resolved.targets[0][0]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from seewhy.errors import LayerError
 from seewhy.models.bound import Bound
 from seewhy.models.exported import is_a, kind_of
+from seewhy.models.grid import Grid
 from seewhy.models.landing import Landing, Landings, land
 from seewhy.models.modules import (
     WRAPPED,
@@ -33,6 +34,7 @@ from seewhy.models.placing import (
     scattered_calls,
     token_counts,
     tokens_of_others,
+    with_layouts,
 )
 from seewhy.models.proposing import REMEMBERED, propose_layer, reached
 from seewhy.models.trace import Call, trace
@@ -55,7 +57,7 @@ class Candidate:
         kind: the module's class.
         shape: (channels, height, width), or (channels, *positions) of other inputs.
         form: how the layer itself has them: channels first, channels last, tokens, frames.
-        extra: class and register tokens that are set aside.
+        extra: tokens that are set aside (class, registers, a detector's queries).
         chosen: whether it is the one that is proposed.
     """
 
@@ -102,6 +104,7 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
     """
     model, named = named_part(model)
     _, calls = trace(model, inputs, named)
+    calls = with_layouts(model, inputs, calls)
     try:
         proposed = propose_layer(model, inputs).layer
         chosen = (proposed.name, proposed.path)
@@ -126,7 +129,7 @@ def list_layers(model: nn.Module, inputs: Tensor) -> list[Candidate]:
                 kind=kind_of(call.module),
                 shape=(grid.channels(call.shape), *grid.size),
                 form=grid.form,
-                extra=grid.extra,
+                extra=grid.aside,
                 chosen=once and key == chosen,
             )
         )
@@ -152,6 +155,7 @@ def beside_maps(model: nn.Module, inputs: Tensor, layers: Sequence[Layer]) -> li
     known = _looked_through.get(named)
     if known is None or not (known[0] == key is not None):
         _, calls = trace(model, inputs, named)
+        calls = with_layouts(model, inputs, calls)
         refused = {(one.name, one.path): _SCATTERED for one in scattered_calls(calls, inputs)}
         for count in token_counts(calls, inputs, where):
             for one in tokens_of_others(model, inputs, calls, count):
@@ -268,7 +272,7 @@ _OTHERS = (
 
 # Remembered outside the models, which stay untouched, and forgotten with them.
 _looked_through: weakref.WeakKeyDictionary[
-    nn.Module, tuple[Key, tuple[tuple[int, ...], ...], dict[tuple[str, str], str], bool]
+    nn.Module, tuple[Key, tuple[tuple[int, ...] | Grid, ...], dict[tuple[str, str], str], bool]
 ] = weakref.WeakKeyDictionary()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from seewhy.models.layout import as_given, check_form, is_open
 from seewhy.models.outputs import are_embeddings
 from seewhy.models.undisturbed import undisturbed
 from seewhy.precision import at_least_float32
-from seewhy.targets import Regression, Resolved, Sentence, Target, Token
+from seewhy.targets import Regression, Resolved, Sentence, Target, Token, resolve
 from seewhy.targets.outputs import Ending, ending_of, may_be_probabilities
 
 
@@ -68,6 +69,17 @@ def meaning_of(model: Bound, inputs: Tensor, outputs: Tensor) -> Meaning:
         None if form == "as wanted" else partial(as_given, form=form),
         () if said is None else (said,),
     )
+
+
+def settled(
+    meaning: Meaning, outputs: Tensor, target: Any, labels: Sequence[str] | None
+) -> Resolved:
+    """The concrete targets of outputs that are to be read so.
+
+    Raises:
+        TargetError: for what these outputs have no target of.
+    """
+    return resolve(target, outputs, labels, ending=meaning.ending, as_given=meaning.as_given)
 
 
 def said_of(ending: Ending, target: Target) -> str | None:

@@ -50,7 +50,7 @@ class OverflowsOnWhite(nn.Module):
         return x / (x.flatten(1).mean(1) < 1).float()[:, None, None, None]
 
 
-@pytest.mark.parametrize("method", ["eigen-cam", "eigen-grad-cam", "kpca-cam"])
+@pytest.mark.parametrize("method", ["eigen-cam", "eigen-grad-cam", "kpca-cam", "cam", "grad-cam"])
 def test_the_broken_picture_is_named_and_the_others_are_explained(method: str) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -66,3 +66,20 @@ def test_the_broken_picture_is_named_and_the_others_are_explained(method: str) -
     assert told == [False, True, False]
     for i in (0, 2):
         assert np.allclose(found[i].map, explainer(pictures[i], 1).map, atol=1e-6)
+
+
+def test_a_picture_without_a_finite_score_has_no_similar_classes_and_is_named() -> None:
+    outputs = torch.rand(8, 4)
+    outputs[5, 1] = torch.nan
+    with pytest.raises(TargetError, match=r"image 5 \(counted from 0\) of 8 .* class 1 is nan"):
+        resolve("finer:1", outputs)
+    assert len(resolve("finer:1", outputs[:5]).targets) == 5
+
+
+def test_a_whole_batch_of_broken_pictures_is_told() -> None:
+    network = nn.Sequential(
+        OverflowsOnWhite(), nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(6, 4),
+    ).eval()  # fmt: skip
+    found = seewhy.attribute(network, torch.ones(2, 3, 16, 16), 1, method="cam", layer="1")
+    assert found.isnan().all()

@@ -166,6 +166,19 @@ def test_detr_boxes_are_shares_of_the_input_until_its_size_is_known() -> None:
     assert torch.allclose(later, torch.cat((shares, head[0].sigmoid()), 2))
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_rows_of_rt_detr_are_shares_with_the_decoders_boxes_beside(batch: int) -> None:
+    """Ultralytics: (rows, (boxes and logits of each layer, those of the encoder, nothing))."""
+    boxes, logits = torch.rand(1, batch, 30, 4), torch.randn(1, batch, 30, 5)
+    rows = torch.cat([boxes[-1], logits[-1].sigmoid()], -1)
+    beside = (boxes, logits, torch.rand(batch, 30, 4), torch.randn(batch, 30, 5), None)
+    centre, half = boxes[-1, ..., :2], boxes[-1, ..., 2:] / 2
+    corners = torch.cat([centre - half, centre + half], -1) * torch.tensor([96.0, 64, 96, 64])
+    wanted = torch.cat([corners, logits[-1].sigmoid()], -1)
+    for given, output in (((rows, beside), None), (rows, "rt-detr"), ((rows, beside), "rt-detr")):
+        torch.testing.assert_close(find_logits(given, output, size=(64, 96)), wanted)
+
+
 def test_boxes_that_can_be_read_in_two_ways_ask_which() -> None:
     outputs: dict[str, Any] = {
         "pred_logits": drawn(1, 5, 4),

@@ -76,8 +76,8 @@ def _explained(
     except SeewhyError:
         return None  # it was there when it was measured
     images = prepared.tensor[None]
-    logits = examined.logits(images)
-    targets = [examined.target_of([index], images, logits) for index in indices]
+    scores = examined.read(images)
+    targets = [examined.target_of([index], scores) for index in indices]
     maps, _ = examined.explain_several(entry.method, images, [tuple(targets)], entry.options)
     return [draw(prepared, one, record.boxes_of(label)) for one in maps[0]]
 

@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from seewhy.attribution import run
 from seewhy.evaluation.cases import Case
 from seewhy.images import place
-from seewhy.meaning import meaning_of
+from seewhy.meaning import Meaning, meaning_of, settled
 from seewhy.methods.method import MethodLike
 from seewhy.metrics import METRICS
 from seewhy.metrics.localisation import centre_gaussian, centre_point
 from seewhy.metrics.metric import PLACED, Metric
-from seewhy.models.bound import bind, to_model
+from seewhy.models.bound import Bound, bind, to_model
 from seewhy.models.many_runs import EXACT, many_runs
-from seewhy.models.outputs import OutputSelector, find_logits
-from seewhy.targets import ClassScore, Probability, Target, resolve
+from seewhy.models.outputs import OutputSelector
+from seewhy.targets import ClassScore, Probability, Target
 from seewhy.targets.outputs import checked_outputs, class_count
 
 MOST_POINTS = 57  # of a curve that is kept: every fourth of RISE's 225, with both ends
@@ -37,6 +37,18 @@ PLACED_BASELINES: dict[str, Callable[[tuple[int, int]], np.ndarray]] = {
     "centre Gaussian": centre_gaussian,
 }
 """Maps on the picture that know nothing of it."""
+
+
+class Scores(NamedTuple):
+    """What a model gives for some images.
+
+    Attributes:
+        logits: a row for each.
+        meaning: how they are to be read.
+    """
+
+    logits: Tensor
+    meaning: Meaning
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,22 +70,27 @@ class Examined:
     batch_size: int
 
     def logits(self, images: Tensor) -> Tensor:
-        """Of prepared images (n, channels, height, width)."""
-        forward = many_runs(self.module, EXACT, len(images))
-        outputs = forward(to_model(self.module, images))
-        return checked_outputs(find_logits(outputs, self.output))
+        """Of prepared images (n, channels, height, width), as methods and targets read them."""
+        return self._run(images)[2]
 
-    def target_of(self, asked: Any, images: Tensor, logits: Tensor) -> Target:
+    def read(self, images: Tensor) -> Scores:
+        """The scores of prepared images, and how they are to be read."""
+        bound, inputs, logits = self._run(images)
+        return Scores(logits, meaning_of(bound, inputs, logits))
+
+    def target_of(self, asked: Any, scores: Scores) -> Target:
         """The one target that is asked of an image, as the way in which the model ends reads it.
 
         Args:
             asked: as `attribute` takes it.
-            images: the one image (1, channels, height, width).
-            logits: what the model gave for it.
+            scores: of the one image.
         """
+        return settled(scores.meaning, scores.logits, asked, self.labels).targets[0][0]
+
+    def _run(self, images: Tensor) -> tuple[Bound, Tensor, Tensor]:
+        """The model, its inputs and its outputs, bound and brought as `attribute` does it."""
         bound, inputs = bind(self.module, images, output=self.output)
-        ending = meaning_of(bound, inputs, logits).ending
-        return resolve(asked, logits, self.labels, ending=ending).targets[0][0]
+        return bound, inputs, checked_outputs(many_runs(bound, EXACT, len(inputs))(inputs))
 
     def score(self, targets: Sequence[Target], kind: str) -> Callable[[Tensor, Tensor], Tensor]:
         """The function that metrics take: a score of each image, of its row's target."""

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from seewhy.attribution import NO_LAYER
 from seewhy.dataset import Record
@@ -21,6 +20,7 @@ from seewhy.evaluation.kept import OF_RECORD
 from seewhy.evaluation.measuring import (
     PLACED_BASELINES,
     RANDOM_MAP,
+    Scores,
     heatmaps_of,
     measure,
     random_maps,
@@ -102,13 +102,13 @@ class PictureWork:
     def _cases(self, group: Sequence[tuple[Record, Prepared]]) -> list[Case]:
         """What is explained in the pictures; what becomes of the others is in the store."""
         examined = self._session.examined
-        logits = examined.logits(torch.stack([one.tensor for _, one in group]))
+        logits, meaning = examined.read(torch.stack([one.tensor for _, one in group]))
         cases: list[Case] = []
         rows = []
         for (record, prepared), row in zip(group, logits[:, None], strict=True):
             try:
-                ranked = ranking(row, examined.labels)[0]
-                own, values = self._of_record(record, prepared, row, ranked)
+                ranked = ranking(row, examined.labels, meaning.ending)[0]
+                own, values = self._of_record(record, prepared, Scores(row, meaning), ranked)
             except SeewhyError as error:
                 self._session.fail(record.id, str(error))
                 continue
@@ -120,7 +120,7 @@ class PictureWork:
         return cases
 
     def _of_record(
-        self, record: Record, prepared: Prepared, logits: Tensor, ranked: list[int]
+        self, record: Record, prepared: Prepared, scores: Scores, ranked: list[int]
     ) -> tuple[list[Case], dict[str, Any]]:
         protocol = self._session.protocol
         size = (prepared.picture.shape[0], prepared.picture.shape[1])
@@ -134,9 +134,9 @@ class PictureWork:
             "status": status,
             "right": right,
             "predicted": ranked[0],
-            "probability": self._of_class(ranked[0], prepared, logits)[1],
+            "probability": self._of_class(ranked[0], scores)[1],
             "truth": {
-                label: {"class": index, "probability": self._of_class(index, prepared, logits)[1]}
+                label: {"class": index, "probability": self._of_class(index, scores)[1]}
                 for label, index in true.items()
             },
         }
@@ -144,7 +144,7 @@ class PictureWork:
             return [], values
         cases, labels = [], {}
         for label, index in own.items():
-            target, probability = self._of_class(index, prepared, logits)
+            target, probability = self._of_class(index, scores)
             truth = Truth.of(record, label, size, masks=self._masks)
             cases.append(Case(record, label, prepared, target, probability, truth))
             labels[label] = {
@@ -154,12 +154,10 @@ class PictureWork:
             }
         return cases, {**values, "labels": labels}
 
-    def _of_class(
-        self, index: int, prepared: Prepared, logits: Tensor
-    ) -> tuple[Target, float | None]:
-        """The target, and its probability where it has one; logits (1, classes)."""
-        target = self._session.examined.target_of([index], prepared.tensor[None], logits)
-        return target, probability_of(target, logits[0])
+    def _of_class(self, index: int, scores: Scores) -> tuple[Target, float | None]:
+        """The target, and its probability where it has one; scores of one image."""
+        target = self._session.examined.target_of([index], scores)
+        return target, probability_of(target, scores.logits[0])
 
     def _open(self, name: str, cases: Sequence[Case]) -> list[Case]:
         kept = self._session.kept

@@ -80,5 +80,5 @@ class Session:
         """Explain a black input: what fails there fails with any picture."""
         preprocess = self.explainer.preprocess
         black = torch.zeros(1, len(preprocess.mean), *preprocess.size)
-        target = self.examined.target_of(None, black, self.examined.logits(black))
+        target = self.examined.target_of(None, self.examined.read(black))
         self.examined.explain(entry.method, black, [target], entry.options)

@@ -99,6 +99,11 @@ def noisy_gradients(run: Evidence, layer: int) -> Callable[[int, float, int], It
     return of_copies
 
 
+def _near(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Whether rows are the same, up to rounding; no rows are."""
+    return not len(one) or near(one, other, tolerance)
+
+
 @of_batch(
     "class_weights", "the row of the linear head for the class", place="layer",
     needs=("head",), moment="watched",
@@ -117,12 +122,12 @@ def class_weights(run: Evidence, layer: int) -> Tensor:
         means = run.activations[layer].flatten(2).mean(2).to(weight)
         tolerance = 3e-2 if module.weight.dtype.itemsize < 4 else 1e-3  # of the largest
         logits = run.logits.flatten(1) if run.logits.ndim > 1 else run.logits[:, None]
-        if (
-            pooled.shape == means.shape
-            and logits.shape == (len(pooled), len(weight))
-            and near(pooled, means, tolerance)
-            and near(linear(pooled, weight, bias), logits, tolerance)
-        ):
+        # A picture whose values overflowed is not the head's doing; its map will say so.
+        known = pooled.isfinite().all(1) & logits.isfinite().all(1)
+        pools = pooled.shape == means.shape and logits.shape == (len(pooled), len(weight))
+        pools = pools and _near(pooled[known], means[known], tolerance)
+        made = linear(pooled, weight, bias)[known]
+        if pools and _near(made, logits[known], tolerance):
             free = run.logits.clone().requires_grad_()
             scores = run.score(free)
             slopes = [
@@ -131,6 +136,15 @@ def class_weights(run: Evidence, layer: int) -> Tensor:
             ]
             rows = [slope.reshape(logits.shape) @ weight for slope in slopes]
             return torch.stack(rows, 1).flatten(0, 1)
+        end = run.targets.ending
+        behind = made.sigmoid() if end == "sigmoid" else made.softmax(1) if pools else made
+        if pools and end is not None and _near(behind, logits[known], tolerance):
+            raise MethodError(
+                f"method '{run.asked_by}' is defined only where the scores are one linear map of "
+                f"the layer's average, and this model puts a {end} behind it; name the logits "
+                "with output= if the model gives them, or take the model without it; or use "
+                "grad-cam, which follows the probability."
+            )
     raise MethodError(
         f"method '{run.asked_by}' is defined only where the layer feeds global average pooling and "
         f"one linear map, and '{run.layers[layer]}' does not; use grad-cam, which gives the "

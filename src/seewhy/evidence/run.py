@@ -13,13 +13,13 @@ from torch import Tensor
 from seewhy.errors import ModelError
 from seewhy.evidence.first_run import FirstRun, differentiable_run
 from seewhy.evidence.table import TABLE, Row
-from seewhy.meaning import check_vocabulary, meaning_of
+from seewhy.meaning import check_vocabulary, meaning_of, settled
 from seewhy.models.bound import Bound
 from seewhy.models.many_runs import ChannelsLast, Speed
 from seewhy.models.rerun import Rerun
 from seewhy.models.watch import Layer, Watch
 from seewhy.precision import at_least_float32
-from seewhy.targets import Resolved, resolve
+from seewhy.targets import Resolved
 
 _T = TypeVar("_T")
 
@@ -78,9 +78,7 @@ class Evidence:
         with first.looking_away() if isinstance(first, Watch) else nullcontext():
             meaning = meaning_of(model, inputs, logits)
         self.assumed = meaning.assumed
-        self.targets: Resolved = resolve(
-            target, logits, labels, ending=meaning.ending, as_given=meaning.as_given
-        )
+        self.targets: Resolved = settled(meaning, logits, target, labels)
         check_vocabulary(model, inputs, logits, self.targets)
         model.each = len(self.targets.targets[0])
         scores = self.score(logits)

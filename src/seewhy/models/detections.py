@@ -35,12 +35,14 @@ def detections(outputs: Any, size: Size | None = None) -> Tensor | None:
     if _is_list_of_detections(outputs):
         return from_lists(outputs)
     if isinstance(outputs, (tuple, list)) and len(outputs) > 1:
-        return _from_cells(outputs)
+        return from_rt_detr(outputs, size) if _is_rt_detr(outputs) else _from_cells(outputs)
     logits, boxes = _logits_and_boxes(outputs)
     if logits is None or boxes is None:
         return None
     name = type(outputs).__name__
-    if name.endswith("ObjectDetectionOutput"):  # transformers: as each image processor reads it
+    if name.endswith(
+        ("ObjectDetectionOutput", "SegmentationOutput")
+    ):  # transformers: as each image processor reads it
         softmax = name.startswith(("Detr", "Yolos", "TableTransformer"))
         return (from_detr if softmax else from_detr_sigmoid)(outputs, size)
     raise ModelError(
@@ -134,6 +136,12 @@ def from_detr_sigmoid(outputs: Any, size: Size | None = None) -> Tensor:
     return torch.cat((_in_pixels(_corners(boxes), size), logits.sigmoid()), 2)
 
 
+def from_rt_detr(outputs: Any, size: Size | None = None) -> Tensor:
+    """Ultralytics' RT-DETR: `(batch, n, 4 + classes)`, a centre and sizes as shares, scores."""
+    rows = _first(outputs)
+    return torch.cat((_in_pixels(_corners(rows[..., :4]), size), rows[..., 4:]), 2)
+
+
 READINGS: dict[str, Callable[[Any, Size | None], Tensor]] = {
     "boxes": from_lists,
     "yolo": from_yolo,
@@ -141,6 +149,7 @@ READINGS: dict[str, Callable[[Any, Size | None], Tensor]] = {
     "yolov10": from_rows,
     "detr": from_detr,
     "detr-sigmoid": from_detr_sigmoid,
+    "rt-detr": from_rt_detr,
 }
 """What `output=` may say where the form of a detector's output does not."""
 
@@ -155,6 +164,17 @@ def _is_list_of_detections(outputs: Any) -> bool:
             for one in outputs
         )
     )
+
+
+def _is_rt_detr(outputs: Any) -> bool:
+    """Whether rows stand before the decoder's boxes and logits that they were made from."""
+    rows = _predictions(outputs)
+    beside = [one for one in _tensors(outputs[1:]) if one.ndim == 4]
+    if rows is None or len(beside) < 2:
+        return False
+    boxes, logits = (one[-1] for one in beside[:2])
+    made = boxes.shape[-1] == 4 and boxes.shape[:2] == logits.shape[:2] == rows.shape[:2]
+    return made and torch.equal(rows, torch.cat((boxes, logits.sigmoid()), -1))
 
 
 def _from_cells(outputs: Any) -> Tensor | None:

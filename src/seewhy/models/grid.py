@@ -127,6 +127,7 @@ class Grid:
         form: where the channels are; tokens are `(batch, extra + positions, channels)`, frames of
             a video that runs picture by picture `(batch * frames, channels, height, width)`.
         extra: tokens before those of the picture (class, distillation, registers).
+        behind: tokens behind those of the picture (a detector's queries, a text).
         stack: how several rows of the tensor make one image's map; None where each is an image's.
         time_last: whether a video's tokens are in the order of places, and of frames at each place
             (TimeSformer); else they are in the order of frames.
@@ -135,8 +136,14 @@ class Grid:
     size: tuple[int, ...]
     form: Literal["channels first", "channels last", "tokens", "frames"] = "channels first"
     extra: int = 0
+    behind: int = 0
     stack: Stack | None = None
     time_last: bool = False
+
+    @property
+    def aside(self) -> int:
+        """How many tokens are not the picture's."""
+        return self.extra + self.behind
 
     def channels(self, shape: Sequence[int]) -> int:
         """How many channels the map of a tensor of that shape has."""
@@ -157,7 +164,7 @@ class Grid:
         if self.form == "frames":
             return tensor.reshape(-1, self.size[0], *tensor.shape[1:]).movedim(1, 2)
         if self.form == "tokens":
-            tensor = tensor[:, self.extra :]
+            tensor = tensor[:, self.extra : tensor.shape[1] - self.behind]
             size = (*self.size[1:], self.size[0]) if self.time_last else self.size
             tensor = tensor.reshape(len(tensor), *size, tensor.shape[-1])
             tensor = tensor.movedim(-2, 1) if self.time_last else tensor
@@ -183,14 +190,18 @@ class Grid:
         if self.form == "channels last":
             return last.contiguous()
         last = last.movedim(1, -2) if self.time_last else last
-        extra = tensor[:1, : self.extra].expand(len(maps), -1, -1)
-        return torch.cat([extra, last.flatten(1, -2)], 1)
+        first = tensor.shape[1] - self.behind
+        before, behind = (
+            some.expand(len(maps), -1, -1)
+            for some in (tensor[:1, : self.extra], tensor[:1, first:])
+        )
+        return torch.cat([before, last.flatten(1, -2), behind], 1)
 
     @property
     def _row(self) -> Grid:
         """How one row of a stack lies."""
         assert self.stack is not None
-        return Grid(self.stack.part(self.size), self.form, self.extra)
+        return Grid(self.stack.part(self.size), self.form, self.extra, self.behind)
 
     @property
     def in_order(self) -> bool:
@@ -220,7 +231,7 @@ def find_grid(
     shape: Sequence[int],
     picture: Sequence[int],
     module: nn.Module | None = None,
-    known: Sequence[tuple[int, ...]] = (),
+    known: Sequence[tuple[int, ...] | Grid] = (),
     stack: Stack | None = None,
 ) -> Grid | None:
     """How a layer's output lies on the picture, if it does.
@@ -231,7 +242,7 @@ def find_grid(
             three axes behind the channels.
         module: what gave the output; it decides where the shape alone leaves two ways.
         known: sizes of other layers' maps, for tokens of a picture that is not reduced alike
-            along all its axes.
+            along all its axes; and how tokens lie of which a run has shown it.
         stack: how several rows make one image's map, where that is known.
 
     Returns:
@@ -243,7 +254,7 @@ def find_grid(
         row = find_grid(one, stack.picture(picture), module, known)
         if row is None or row.form == "frames" or math.prod(row.size) < 2:
             return None
-        return Grid(stack.size(row.size), row.form, row.extra, stack)
+        return Grid(stack.size(row.size), row.form, row.extra, row.behind, stack)
     axes = tuple(picture[2:])
     inner = tuple(shape[1:])
     if len(axes) == 3 and len(inner) == 3 and shape[0] == picture[0] * axes[0] != picture[0]:
@@ -260,7 +271,7 @@ def _laid(
     inner: tuple[int, ...],
     axes: tuple[int, ...],
     last: bool | None,
-    known: tuple[tuple[int, ...], ...],
+    known: tuple[tuple[int, ...] | Grid, ...],
 ) -> Grid | None:
     if len(axes) == 1 and len(inner) == 2:  # any length is some stride of a signal's
         return _tokens(inner[0], axes, known) if last else Grid(inner[1:])
@@ -287,12 +298,19 @@ def _fits(size: Sequence[int], axes: Sequence[int]) -> bool:
     return fewer and max(lows) < min(highs)
 
 
-def _tokens(count: int, axes: tuple[int, ...], known: Sequence[tuple[int, ...]]) -> Grid | None:
+def _tokens(
+    count: int, axes: tuple[int, ...], shown: Sequence[tuple[int, ...] | Grid]
+) -> Grid | None:
     """The grid that leaves the fewest tokens over; rather a known one, or one that divides.
 
-    Where maps are known and none has that size, what is left over is no class token: the queries
-    of a detector, for which some number of rows and columns could always be found.
+    One that a run has shown comes first. Where maps are known and none has that size, what is left
+    over is no class token: the queries of a detector, for which some number of rows and columns
+    could always be found.
     """
+    for one in shown:
+        if isinstance(one, Grid) and math.prod(one.size) + one.aside == count:
+            return one
+    known = [one for one in shown if not isinstance(one, Grid)]
     found: dict[tuple[bool, int], list[tuple[int, ...]]] = {}
     for size in _sizes(axes):
         extra = count - math.prod(size)
@@ -323,7 +341,8 @@ def _divides(size: Sequence[int], axes: Sequence[int]) -> bool:
 def _most_extra(size: Sequence[int]) -> int:
     """So many tokens at most are believed to stand before a grid's: a class and eight registers.
 
-    More are something else, such as a detector's (YOLOS has them behind the picture's).
+    More are something else, such as a detector's (YOLOS has them behind the picture's): where the
+    picture's are among them is then found by changing it.
     """
     return min(9, max(2, math.prod(size) // 3))
 

@@ -205,10 +205,12 @@ def check_form(
         _known[model] = known = (key, _moves(run, image))
     moved = known[1]
     came = tuple(as_given(outputs[:1], form).shape)
-    # The axis that would be the classes' if the others were the picture's, and one that would not.
-    other = moved[-1] if form == "as wanted" else moved[1]
+    # The axis that would be the classes' if the others were the picture's, and these others.
+    turned = -1 if form == "as wanted" else 1
+    others = [one for axis, one in enumerate(moved) if axis != turned % len(moved)]
     maps = outputs.ndim == image.ndim
-    if maps and form in ("as wanted", "classes last") and moved[0] > max(other, 0) + _FAR:
+    shows = min(others) > _FAR and moved[0] > max(moved[turned], 0) + _FAR
+    if maps and form in ("as wanted", "classes last") and shows:
         order = (0, outputs.ndim - 1, *range(1, outputs.ndim - 1))
         found = "first" if form == "classes last" else "last"
         raise ModelError(

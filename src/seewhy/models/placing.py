@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Mapping, Sequence, Set
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from seewhy.models.bound import Bound
 from seewhy.models.exported import is_a
 from seewhy.models.grid import Grid, find_grid
 from seewhy.models.modules import modules_of, unwrap
+from seewhy.models.outputs import tensors_in
 from seewhy.models.trace import Call
 from seewhy.models.undisturbed import given_back, hooked, undisturbed
 from seewhy.models.watch import Layer, replacing
@@ -60,12 +63,15 @@ def _laid(calls: Sequence[Call], inputs: Tensor) -> list[tuple[Call, Grid]]:
             if grid is not None and math.prod(grid.size) > 1:
                 found.append((call, grid))
     parts = _attending(found, inputs, sizes)
-    counts = {math.prod(g.size) + g.extra for _, g in found if g.form == "tokens"}
+    counts = {math.prod(g.size) + g.aside for _, g in found if g.form == "tokens"}
     return [(one, g) for one, g in found if not _is_matrix(one, g, parts, counts, inputs)]
 
 
-def map_sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], ...]:
-    """What maps there are: the tokens of a picture are those of an earlier map."""
+def map_sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...] | Grid, ...]:
+    """What maps there are: the tokens of a picture are those of an earlier map.
+
+    And how tokens lie, where that was shown.
+    """
     shapes = [call.shape for call in calls if call.shape is not None]
     sizes = {tuple(s[2:]): None for s in shapes if len(s) == inputs.ndim}
     if inputs.ndim == 5:  # and of a video's frames that run one by one
@@ -73,7 +79,88 @@ def map_sizes(calls: Sequence[Call], inputs: Tensor) -> tuple[tuple[int, ...], .
             grid = find_grid(shape, inputs.shape) if len(shape) == 4 else None
             if grid is not None and grid.form == "frames":
                 sizes[grid.size] = None
-    return tuple(sizes)
+    shown = dict.fromkeys(call.laid for call in calls if call.laid is not None)
+    return (*sizes, *shown)
+
+
+def with_layouts(model: nn.Module, inputs: Tensor, calls: list[Call]) -> list[Call]:
+    """The calls, with how their tokens lie where more than a class and registers go with them.
+
+    A detector's queries stand behind a picture's tokens, a text before or behind them. Which they
+    are, two runs show: those that change with the picture before anything has been mixed, if they
+    lie side by side and are as many as an earlier map's positions.
+
+    Args:
+        model: what was run.
+        inputs: the picture.
+        calls: of that run.
+    """
+    sizes = [
+        one
+        for one in map_sizes(calls, inputs)
+        if not isinstance(one, Grid) and math.prod(one) > 1 and Grid(one).fits(inputs.shape)
+    ]
+    unknown = _open_calls(calls, inputs, sizes)
+    if not unknown or inputs.device.type == "meta":
+        return calls
+    generator = torch.Generator().manual_seed(0)
+    other = inputs + torch.randn(inputs.shape, generator=generator).to(inputs)
+    before, after = (_row_sums(model, one, unknown) for one in (inputs, other))
+    shown: dict[int, Grid | None] = {}
+    for one, two in zip(before, after, strict=False):
+        count = one.shape[1]
+        changed = (one != two)[0].nonzero()[:, 0].tolist() if one.shape == two.shape else []
+        if count in shown or not changed:
+            continue
+        size = next((size for size in sizes if math.prod(size) == len(changed)), None)
+        together = changed == [*range(changed[0], changed[-1] + 1)]
+        shown[count] = None
+        if size is not None and together:
+            shown[count] = Grid(size, "tokens", changed[0], count - changed[-1] - 1)
+    fresh: dict[Call | None, Call] = {}
+    for call in calls:
+        shape = call.shape or ()
+        laid = shown.get(shape[1]) if len(shape) == 3 and shape[0] == len(inputs) else None
+        fresh[call] = replace(call, same_as=fresh.get(call.same_as), laid=laid)
+    return [*fresh.values()]
+
+
+def _open_calls(
+    calls: Sequence[Call], inputs: Tensor, sizes: Sequence[tuple[int, ...]]
+) -> list[Call]:
+    """The calls that give more tokens than some map has positions, and as many as fit no map.
+
+    A class token and registers may go with a map's; other sizes fit more tokens by chance.
+    """
+    fewest = min(map(math.prod, sizes), default=math.inf)
+    found = []
+    for call in calls:
+        shape = call.shape or ()
+        many = len(shape) == 3 and shape[0] == len(inputs) and shape[1] > fewest and call.floating
+        if not many:
+            continue
+        grid = find_grid(shape, inputs.shape, call.module, sizes)
+        if grid is None or (grid.form == "tokens" and grid.extra and grid.size not in sizes):
+            found.append(call)
+    return found
+
+
+@given_back
+def _row_sums(model: nn.Module, inputs: Tensor, calls: Sequence[Call]) -> list[Tensor]:
+    """The channels' sum at each token, `(batch, tokens)`, whenever some calls' modules run."""
+    found: list[Tensor] = []
+    thread = threading.get_ident()
+    counts = {one.shape[1] for one in calls if one.shape is not None}
+
+    def see(module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG001
+        for _, one in tensors_in(output) if threading.get_ident() == thread else ():
+            if one.ndim == 3 and one.shape[1] in counts and one.is_floating_point():
+                found.append(one.detach().double().sum(-1))
+
+    modules = {one.module for one in calls}
+    with undisturbed(model), hooked([(one, see) for one in modules]), torch.no_grad():
+        model(inputs.clone())
+    return found
 
 
 def token_counts(
@@ -103,7 +190,7 @@ def tokens_of_others(
     """
     rows = (len(inputs), count)
     candidates = [] if inputs.device.type == "meta" else _giving(calls, rows)
-    if not candidates:
+    if not candidates or any(one.laid is not None for one in candidates):  # shown to be its own
         return frozenset()
     runs = _Tokens(model, candidates, rows)
     generator = torch.Generator().manual_seed(0)
@@ -256,7 +343,7 @@ def _attending(
         if call.entered is not None and grid.fits(inputs.shape):
             taken = find_grid(call.entered, inputs.shape, None, sizes)
             if taken is not None and taken.size == grid.size:
-                parts[call.name] = math.prod(grid.size) + grid.extra
+                parts[call.name] = math.prod(grid.size) + grid.aside
     return parts
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seewhy.errors import LayerError, ModelError
+from seewhy.models.bound import Bound
 from seewhy.models.exported import is_a, kind_of
 from seewhy.models.grid import Grid, Stack, find_grid
 from seewhy.models.landing import Landings, Where, differ, outputs_of
@@ -23,6 +24,7 @@ from seewhy.models.placing import (
     named_part,
     placed_calls,
     tokens_of_others,
+    with_layouts,
 )
 from seewhy.models.stacking import stacked_layers
 from seewhy.models.trace import Call, trace
@@ -62,7 +64,11 @@ def propose_layer(model: nn.Module, inputs: Tensor) -> Proposal:
     if key in known:
         return known[key]
     outputs, calls = trace(model, inputs, named)
-    proposal = _propose(model, inputs, calls, [tensor for _, tensor in tensors_in(outputs)])
+    tensors = [tensor for _, tensor in tensors_in(outputs)]
+    if isinstance(model, Bound) and model.integers():
+        proposal = _beside_text(model, inputs, calls, tensors)
+    else:
+        proposal = _propose(model, inputs, with_layouts(model, inputs, calls), tensors)
     if key is not None:
         while len(known) >= REMEMBERED:
             del known[next(iter(known))]
@@ -97,6 +103,31 @@ def _propose(
         found = replace(choice, passed_over=[], flat=True).made(mixed=bool(choice.mixed))
     if found is None:
         raise choice.nothing()
+    return found
+
+
+def _beside_text(
+    model: nn.Module, inputs: Tensor, calls: list[Call], outputs: Sequence[Tensor]
+) -> Proposal:
+    """The choice for a model that takes a text as well.
+
+    A part that sees the picture alone comes first (the tower of a language model). Where there is
+    none but the first convolution, the picture's tokens among the text's are looked at.
+    """
+    found, reason = None, None
+    try:
+        found = _propose(model, inputs, calls, outputs)
+        entered = [one.entered or () for one in calls if one.module is found.layer.module]
+        if not any(each[1:] == inputs.shape[1:] for each in entered):
+            return found
+    except LayerError as error:
+        reason = error
+    laid = with_layouts(model, inputs, calls)
+    if any(one.laid is not None for one in laid):
+        return _propose(model, inputs, laid, outputs)
+    if found is None:
+        assert reason is not None
+        raise reason
     return found
 
 
@@ -142,12 +173,14 @@ class _Choice:
                 continue
             layer = replace(_layer(call, self.calls, sizes), time_last=grid.time_last)
             if unplaced is not None and _as_many(unplaced, grid) and self._of_picture(unplaced):
+                if self._passed_over_behind(unplaced):  # a later map was no better
+                    raise self.nothing()
                 raise LayerError(
                     f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
                     f"{unplaced.shape} that cannot be laid on the picture, so it does not stand "
                     "for the decision; name the layer to look at with layer=."
                 )
-            looked = _look(self.model, self.inputs, layer)
+            looked = _look(self.model, self.inputs, layer, of_one=grid.form == "tokens")
             if self.flat and grid.form != "tokens":
                 looked = None
             if looked is None or _is_read(looked[1], 0.5 if grid.form == "tokens" else 0.0):
@@ -157,6 +190,13 @@ class _Choice:
             if grid.form == "tokens" or not call.path:
                 self.passed_over.append(_source(call).name)
         return None
+
+    def _passed_over_behind(self, call: Call) -> bool:
+        """Whether a map that runs later was passed over, as the score depends on none of it."""
+        behind = {
+            one.name for one in self.calls[self.calls.index(call) + 1 :] if one in self.placed
+        }
+        return not behind.isdisjoint(self.passed_over)
 
     def _class_counts(self) -> frozenset[int]:
         """How many channels a map of scores may have, as the outputs' shapes say."""
@@ -169,16 +209,62 @@ class _Choice:
         return frozenset(counts)
 
     def _proposal(
-        self, call: Call, grid: Grid, sizes: tuple[tuple[int, ...], ...], *, mixed: bool
+        self, call: Call, grid: Grid, sizes: tuple[tuple[int, ...] | Grid, ...], *, mixed: bool
     ) -> Proposal:
         """A call with what runs beside it, and why."""
         layer, members = _layer(call, self.calls, sizes), self._members(call)
+        self._check_alone([*members, call])
         layer = replace(layer, time_last=self.placed[call].time_last)
         if members:
             copies = Stack(len(members) + 1, "copies", flips=((),) * (len(members) + 1))
             first, *others = (_layer(one, self.calls, sizes) for one in (*members, call))
             layer = replace(first, stack=copies, beside=tuple(others))
         return Proposal(layer, self._reason(layer, call, grid, mixed=mixed))
+
+    def _check_alone(self, chosen: Sequence[Call]) -> None:
+        """Check that no other network stands beside that of the chosen calls.
+
+        Another one begins with a part that takes the picture, does not feed the chosen calls, is
+        fed by no other part, and has a say in the scores. Where only one part takes the picture,
+        as in nearly all networks, nothing is run.
+
+        Raises:
+            LayerError: if there is one; added up, the chosen calls' map would be its part alone.
+        """
+        if self.inputs.device.type == "meta" or self.of_boxes:
+            return
+        stems = {
+            call.module: call
+            for call in reversed(self.calls)
+            if _has_own_weights(call.module) and self._takes_picture(call)
+        }
+        own = {call.module for call in chosen}
+        for module, stem in stems.items() if len(stems) > 1 else ():
+            landing = self.landed.get(stem)
+            if module in own or landing is None or landing.where == "nowhere":
+                continue
+            others = [one for one in stems.values() if one is not stem]
+            if self._feeds(stem, chosen) or any(self._feeds(one, [stem]) for one in others):
+                continue
+            if _has_a_say(self.model, self.inputs, _layer(stem, self.calls, ())):
+                raise LayerError(
+                    f"the scores come from several networks side by side that differ in their "
+                    f"architecture: '{stem.name}' begins one, and '{chosen[-1].name}' belongs to "
+                    "another, so no layer stands for all of them. Explain one of them at a time "
+                    "(give that member as the model), name the layer to look at with layer=, or "
+                    "take a method that looks at no layer (saliency, integrated-gradients, "
+                    "occlusion, rise)."
+                )
+
+    def _takes_picture(self, call: Call) -> bool:
+        """Whether what a call takes has the picture's form, of whatever size."""
+        entered = call.entered or ()
+        return len(entered) == self.inputs.ndim and entered[:2] == self.inputs.shape[:2]
+
+    @property
+    def of_boxes(self) -> bool:
+        """Whether the model is a detector, with a head for every scale."""
+        return any(one.ndim == 3 and one.shape[-1] > 4 for one in self.outputs)
 
     def _stands_for_picture(self, call: Call, grid: Grid) -> bool:
         """Whether a call's positions are the picture's.
@@ -215,7 +301,7 @@ class _Choice:
             if one in behind and norm and not one.passes_through and other.size == grid.size:
                 sizes = map_sizes(self.calls, self.inputs)
                 layer = replace(_layer(one, self.calls, sizes), time_last=other.time_last)
-                looked = _look(self.model, self.inputs, layer)
+                looked = _look(self.model, self.inputs, layer, of_one=True)
                 return (one, other) if looked and _is_read(looked[1], 0.5) else (call, grid)
         return call, grid
 
@@ -348,7 +434,9 @@ class _Choice:
         if grid.form != "tokens":
             return f"'{layer}' gives the last spatial feature map before the head: {holds}{other}"
         aside = later = ""
-        if grid.extra:
+        if grid.behind:
+            aside = f", {grid.aside} tokens before and behind the picture's set aside"
+        elif grid.extra:
             aside = f", {grid.extra} class or register token{'s' * (grid.extra > 1)} set aside"
         if self.passed_over:
             before = self.passed_over[-1]
@@ -409,7 +497,7 @@ class _Candidates:
                     unplaced = call
         yield from inside
 
-    def _takes_tokens(self, call: Call, sizes: tuple[tuple[int, ...], ...]) -> bool:
+    def _takes_tokens(self, call: Call, sizes: tuple[tuple[int, ...] | Grid, ...]) -> bool:
         if not call.name or call.entered is None:
             return False
         taken = find_grid(call.entered, self.inputs.shape, None, sizes)
@@ -440,7 +528,7 @@ def _is_made(call: Call, grid: Grid) -> bool:
     return not call.passes_through or (call.same_as is None and grid.form == "tokens")
 
 
-def _layer(call: Call, calls: Sequence[Call], sizes: tuple[tuple[int, ...], ...]) -> Layer:
+def _layer(call: Call, calls: Sequence[Call], sizes: tuple[tuple[int, ...] | Grid, ...]) -> Layer:
     """Where a call's tensor is; of a module that runs several times, which call (-1: the last)."""
     runs = [one for one in calls if one.module is call.module and one.path == call.path]
     number = None if len(runs) == 1 else -1 if call is runs[-1] else runs.index(call)
@@ -483,15 +571,20 @@ def _is_scale_blind(activations: Tensor, gradient: Tensor) -> bool:
 
 
 @given_back
-def _look(model: nn.Module, inputs: Tensor, layer: Layer) -> tuple[Tensor, Tensor] | None:
+def _look(
+    model: nn.Module, inputs: Tensor, layer: Layer, *, of_one: bool = False
+) -> tuple[Tensor, Tensor] | None:
     """A layer's activations, and the gradient by them of the predicted class, or of all outputs.
+
+    Of a detector's boxes it is that of all of them, or of one: tokens that are read by a box each
+    tell nothing of the others, and maps of one scale nothing of the boxes of another.
 
     The gradient is zeros where the outputs do not depend on the layer; None for a network that
     knows no gradient, and whose outputs change with the layer.
     """
     if inputs.device.type == "meta":
         return None
-    (activations,), (gradient,) = _gradients(model, inputs, [layer])
+    (activations,), (gradient,) = _gradients(model, inputs, [layer], of_one=of_one)
     if gradient is None:
         return None if _has_a_say(model, inputs, layer) else (activations, 0 * activations)
     return activations, gradient
@@ -510,7 +603,7 @@ def reached(
 
 
 def _gradients(
-    model: nn.Module, inputs: Tensor, layers: Sequence[Layer]
+    model: nn.Module, inputs: Tensor, layers: Sequence[Layer], *, of_one: bool = False
 ) -> tuple[list[Tensor], list[Tensor | None]]:
     """Some layers' activations, and the gradients by them of the predicted class.
 
@@ -532,7 +625,7 @@ def _gradients(
         if not read:  # nor does any other output, or the layer lies on the way to another alone
             known = any(has_gradient(one) for _, one in tensors_in(outputs))
             return activations, nothing if known else [None] * len(layers)
-        score = sum(_direction(at_least_float32(one), inputs) for one in read)
+        score = sum(_direction(at_least_float32(one), inputs, of_one) for one in read)
         assert isinstance(score, Tensor)
         if not bool(score.isfinite()):  # of NaN the gradient says nothing
             return activations, [None] * len(layers)
@@ -541,7 +634,8 @@ def _gradients(
         except LayerError:
             if len(layers) == 1:
                 return activations, nothing
-    return activations, [_gradients(model, inputs, [one])[1][0] for one in layers]
+    alone = [_gradients(model, inputs, [one], of_one=of_one) for one in layers]
+    return activations, [gradient for _, (gradient,) in alone]
 
 
 def _is_flat(model: nn.Module, inputs: Tensor) -> bool:
@@ -581,17 +675,22 @@ def _has_a_say(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
     return differ(before, after)
 
 
-def _direction(output: Tensor, inputs: Tensor) -> Tensor:
+def _direction(output: Tensor, inputs: Tensor, of_one: bool = False) -> Tensor:
     """One number of an output that depends on all of it, but of scores for classes the largest.
 
     All classes together would read tokens of which each class reads only its own (VOLO); all
     numbers of a detector would read the part that places boxes, which has no say in any score.
+    `of_one`: of a detector's boxes the one with the highest score that is not saturated.
     """
     if output.ndim == 2:
         return output.amax(1).sum()
     of_boxes = output.ndim == 3 and output.shape[-1] > 4 and inputs.ndim == 4
     if of_boxes and not Grid(tuple(output.shape[1:])).fits(inputs.shape):
         output = output[..., 4:]
+        if of_one and bool(((output >= 0) & (output <= 1)).all()):
+            saturated = (output < 1e-6) | (output > 1 - 1e-6)
+            open_ones = output.masked_fill(saturated & ~saturated.all(), 0.0)
+            return open_ones.flatten(1).amax(1).sum()
     generator = torch.Generator().manual_seed(0)
     return (output * torch.randn(output.shape, generator=generator).to(output)).sum()
 

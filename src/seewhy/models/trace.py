@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from seewhy.models.grid import Grid
 from seewhy.models.modules import check_hookable, clean_name, is_weightless
 from seewhy.models.outputs import has_numbers, tensors_in
 from seewhy.models.undisturbed import given_back, hooked, undisturbed
@@ -29,6 +30,7 @@ class Call:
         entered: the shape of the first argument, if that is a tensor.
         order: where a part without weights only puts its tokens `(1, count, channels)` into
             another order: which row each of them was.
+        laid: how its tokens lie, where a change of the picture has shown it (see `placing`).
     """
 
     name: str
@@ -40,6 +42,7 @@ class Call:
     floating: bool
     entered: tuple[int, ...] | None
     order: Tensor | None = None
+    laid: Grid | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,7 +46,7 @@ class Layer:
     module: nn.Module
     path: str = ""
     call: int | None = None
-    known: tuple[tuple[int, ...], ...] = field(default=(), compare=False)
+    known: tuple[tuple[int, ...] | Grid, ...] = field(default=(), compare=False)
     stack: Stack | None = None
     beside: tuple[Layer, ...] = ()
     time_last: bool = field(default=False, compare=False)

@@ -227,6 +227,13 @@ def looks_like_probabilities(outputs: Tensor) -> bool:
     return (outputs.ndim == 2 or is_maps(outputs)) and _add_up_to_one(outputs)
 
 
+def are_log_probabilities(outputs: Tensor) -> bool:
+    """Whether the outputs are the logarithms of probabilities: what a log-softmax gives."""
+    outputs = without_single_axes(outputs.detach())
+    flat = outputs.ndim == 2 or is_maps(outputs)
+    return flat and bool((outputs <= 0).all()) and _add_up_to_one(outputs.exp())
+
+
 def _add_up_to_one(outputs: Tensor) -> bool:
     """Whether (batch, classes, ...) holds no negative number, and the classes' sum to 1 ± 1e-3."""
     if outputs.shape[1] < 2 or not outputs.numel() or not bool((outputs >= 0).all()):

@@ -28,6 +28,7 @@ from seewhy.targets.kinds import (
 from seewhy.targets.language import Sentence, Token
 from seewhy.targets.many import PerImage, Several, TopK
 from seewhy.targets.outputs import (
+    are_log_probabilities,
     Ending,
     checked_outputs,
     class_count,
@@ -102,6 +103,16 @@ def resolve(
     differ = bool(ranks) or any(isinstance(part, own) for part in choice.parts())
 
     def settled(each: Choice, image: int) -> tuple[Target, ...]:
+        try:
+            return concrete(each, image)
+        except TargetError as error:
+            if batch == 1 or outputs[image].isfinite().all():
+                raise
+            raise TargetError(
+                f"image {image} (counted from 0) of {batch} cannot be explained: {error}"
+            ) from error
+
+    def concrete(each: Choice, image: int) -> tuple[Target, ...]:
         found = ranks[image] if ranks else []
         own = outputs[image : image + 1]
         return tuple(
@@ -180,6 +191,8 @@ def _concrete(
     """A target whose parts are concrete, for one image's outputs: its classes known and there."""
     if isinstance(part, Finer):
         return part.settled(outputs, labels)
+    if isinstance(part, Probability) and part.sigmoid and are_log_probabilities(outputs):
+        return Probability(part.of)  # the sigmoid of a logarithm is nothing
     if isinstance(part, Predicted):
         if part.rank >= len(found):
             raise TargetError(
