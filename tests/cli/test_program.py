@@ -20,8 +20,8 @@ from seewhy.cli.completion import (
     complete_target,
     registered,
 )
-from seewhy.cli.memory import keep_freed_memory
 from seewhy.cli.options import Fusion, Sort
+from seewhy.memory import keep_freed_memory
 
 PATIENCE = 600
 """Seconds until a process counts as stuck: far beyond what a busy machine takes."""
