@@ -28,7 +28,7 @@ PATIENCE = 600
 
 COMMANDS = (
     "demo", "explain", "compare", "features", "concepts", "label", "evaluate", "layers", "methods",
-    "models",
+    "models", "run",
 )  # fmt: skip
 
 
