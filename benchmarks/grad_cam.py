@@ -167,7 +167,7 @@ def differences(case: Case) -> dict[str, float]:
 
 
 def measure_times(name: str, batches: Sequence[int], names: Sequence[str], args: Any) -> list[Any]:
-    from seewhy.cli.memory import keep_freed_memory
+    from seewhy.memory import keep_freed_memory
 
     threshold = None if args.default_allocator else keep_freed_memory()
     found = []

@@ -498,7 +498,7 @@ def main() -> None:
     parts = args.parts or list(PARTS_OF_PAGE)
     if args.only:  # one case, in a process of its own
         warnings.simplefilter("ignore")
-        from seewhy.cli.memory import keep_freed_memory
+        from seewhy.memory import keep_freed_memory
 
         if parts[0] not in ("score", "gradients"):  # where memory is measured, too
             keep_freed_memory()

@@ -80,6 +80,12 @@ MAY_IMPORT = {
     # Data sets.
     "dataset": {"targets", "boxes", "saving", "images", "one_line", "errors"},
     "labels": {"boxes", "dataset"},
+    # Many pictures: shards of a manifest, explained here or on a cluster.
+    "memory": set(),
+    "runs": {
+        "boxes", "dataset", "errors", "explainer", "explanation", "images", "memory", "methods",
+        "models", "one_line", "render", "saving", "signatures", "targets", "version",
+    },
     "evaluation": {
         "explainer", "meaning", "request", "attribution", "metrics", "dataset", "models", "methods",
         "targets", "layers", "images", "boxes", "saving", "one_line", "precision", "render",
@@ -89,12 +95,12 @@ MAY_IMPORT = {
     "__init__": {
         "attribution", "comparison", "concepts", "dataset", "errors", "evaluation",
         "explainer", "explanation", "features", "images", "methods", "metrics", "models",
-        "render", "scaling", "targets", "tiles", "version",
+        "render", "runs", "scaling", "targets", "tiles", "version",
     },
     "cli": {
         "comparison", "concepts", "dataset", "saving", "errors", "evaluation", "explainer",
-        "explanation", "features", "labels", "layers", "methods", "metrics", "models",
-        "option", "progress", "one_line", "render", "signatures", "targets", "version",
+        "explanation", "features", "labels", "layers", "memory", "methods", "metrics", "models",
+        "option", "progress", "one_line", "render", "runs", "signatures", "targets", "version",
     },
     "__main__": {"cli"},
 }  # fmt: skip

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from seewhy.models.many_runs import Speed
     from seewhy.render.signal import draw_signal
     from seewhy.render.slices import draw_slices
+    from seewhy.runs import Run, read_run, run
     from seewhy.scaling import resize_map
     from seewhy.tiles import attribute_tiles
 
@@ -43,6 +44,7 @@ __all__ = [
     "FeatureMaps",
     "LoadedModel",
     "Preprocess",
+    "Run",
     "SeewhyError",
     "Speed",
     "__version__",
@@ -59,7 +61,9 @@ __all__ = [
     "load_explanation",
     "load_model",
     "read_dataset",
+    "read_run",
     "resize_map",
+    "run",
     "targets",
 ]
 
@@ -76,6 +80,7 @@ _HOME = {
     "FeatureMaps": "features",
     "LoadedModel": "models.load",
     "Preprocess": "images",
+    "Run": "runs",
     "SeewhyError": "errors",
     "Speed": "models.many_runs",
     "attribute": "attribution",
@@ -90,7 +95,9 @@ _HOME = {
     "load_explanation": "explanation",
     "load_model": "models.load",
     "read_dataset": "dataset",
+    "read_run": "runs",
     "resize_map": "scaling",
+    "run": "runs",
 }
 _MODULES = ("errors", "targets")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from seewhy.attribution import answer
 from seewhy.errors import ImageError, MethodError, ModelError, SeewhyError, TargetError
 from seewhy.explanation import Explanation, Prediction
-from seewhy.images import ImageSource, Preprocess, Window, preprocess_from
+from seewhy.images import ImageSource, PictureBytes, Preprocess, Window, preprocess_from
 from seewhy.layers import LayerSpec
 from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel, preprocess_of
@@ -160,6 +160,17 @@ class Explainer:
             on_error: called with a picture that cannot be explained and the reason; the others
                 go on. Without it the error is raised.
         """
+        for _, explanation in self.each(images, target, on_error=on_error):
+            yield explanation
+
+    def each(
+        self,
+        images: Iterable[ImageSource],
+        target: Any = None,
+        *,
+        on_error: Callable[[ImageSource, SeewhyError], None] | None = None,
+    ) -> Iterator[tuple[Prepared, Explanation]]:
+        """As `many`, each explanation with the picture that it is of, as that was prepared."""
         each: Iterator[tuple[ImageSource, Any]]
         listed = isinstance(target, list)
         if listed:
@@ -183,7 +194,7 @@ class Explainer:
         batch: list[Prepared],
         listed: bool,
         on_error: Callable[[ImageSource, SeewhyError], None] | None,
-    ) -> Iterator[Explanation]:
+    ) -> Iterator[tuple[Prepared, Explanation]]:
         try:
             yield from self._explain(batch, listed)
         except (SeewhyError, RuntimeError) as error:
@@ -232,7 +243,7 @@ class Explainer:
             height, width = read.shape[:2]
             window = self.preprocess.window((height, width))
             tensor, picture = self.preprocess(read), self.preprocess.view(read)
-            name = Path(source).name if isinstance(source, (str, os.PathLike)) else None
+            name = _file_name(source)
             return Prepared(source, name, picture, window, tensor, target, found.notes)
         tensor = source[0] if source.ndim == 4 and len(source) == 1 else source
         if tensor.ndim != 3:
@@ -244,7 +255,9 @@ class Explainer:
         height, width = picture.shape[:2]
         return Prepared(source, None, picture, Window(0, 0, width, height), tensor.detach(), target)
 
-    def _explain(self, batch: list[Prepared], listed: bool) -> Iterator[Explanation]:
+    def _explain(
+        self, batch: list[Prepared], listed: bool
+    ) -> Iterator[tuple[Prepared, Explanation]]:
         started = time.perf_counter()
         pictures = torch.stack([one.tensor for one in batch])
         made = answer(
@@ -264,7 +277,7 @@ class Explainer:
             for m, method in enumerate(self.request.methods):
                 for layer, layer_name in enumerate(made.layers[m]):
                     for t, target in enumerate(made.targets.targets[i]):
-                        yield Explanation(
+                        explanation = Explanation(
                             map=maps[m][layer][i, t],
                             picture=one.picture,
                             window=one.window,
@@ -282,6 +295,7 @@ class Explainer:
                             seconds=seconds,
                             warnings=made.warnings[m][layer][i][t] + self._assumed(one),
                         )
+                        yield one, explanation
 
     def _assumed(self, one: Prepared) -> tuple[str, ...]:
         """A warning, where what was done to a picture, or how it is drawn, is a guess."""
@@ -291,6 +305,12 @@ class Explainer:
             return notes
         words = f"{self.preprocess.source}; {self.preprocess.describe()}"
         return (f"the preprocessing is {words}", *notes)
+
+
+def _file_name(source: ImageSource) -> str | None:
+    if isinstance(source, PictureBytes):
+        return source.name.rpartition("/")[2]
+    return Path(source).name if isinstance(source, (str, os.PathLike)) else None
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,15 +21,15 @@ from seewhy.cli.completion import (
     complete_target,
     registered,
 )
-from seewhy.cli.memory import keep_freed_memory
 from seewhy.cli.options import Base, Fusion, ScaleStart, Sort, StyleChoice
+from seewhy.memory import keep_freed_memory
 
 PATIENCE = 600
 """Seconds until a process counts as stuck: far beyond what a busy machine takes."""
 
 COMMANDS = (
     "demo", "explain", "compare", "features", "concepts", "label", "evaluate", "layers", "methods",
-    "models",
+    "models", "run",
 )  # fmt: skip
 
 

@@ -20,11 +20,12 @@ from seewhy.cli import (
     layers,
     methods,
     models,
+    run,
 )
 from seewhy.cli.groups import grouped
-from seewhy.cli.memory import keep_freed_memory
 from seewhy.cli.terminal import say_error
 from seewhy.errors import SeewhyError
+from seewhy.memory import keep_freed_memory
 from seewhy.version import __version__
 
 
@@ -77,6 +78,7 @@ app.command("explain")(grouped(explain.explain))
 app.command("compare")(grouped(compare.compare))
 app.command("features")(grouped(features.features))
 app.command("concepts")(grouped(concepts.concepts))
+app.command("run")(grouped(run.run))
 app.command("label")(grouped(label.label))
 app.command("evaluate")(grouped(evaluate.evaluate))
 app.command("layers")(grouped(layers.layers))

@@ -33,6 +33,12 @@ def say_note(message: str) -> None:
     typer.echo(f"{typer.style('note:', fg='cyan', bold=True)} {one_line(message)}", err=True)
 
 
+def say_warning(message: str) -> None:
+    """One line on stderr: a result that is there, and is not to be trusted as it is."""
+    label = typer.style("warning:", fg="yellow", bold=True)
+    typer.echo(f"{label} {one_line(message)}", err=True)
+
+
 def say(line: str) -> None:
     """One line on stdout, never folded: paths stay whole to be copied."""
     typer.echo(printable_lines(line))
@@ -65,8 +71,7 @@ def say_warnings(warned: Iterable[tuple[str, Sequence[str]]]) -> None:
         else:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             where = one_line("; ".join(names[:3]) + more)
-        label = typer.style("warning:", fg="yellow", bold=True)
-        typer.echo(f"{label} {where}: {one_line(warning)}", err=True)
+        say_warning(f"{where}: {one_line(warning)}")
 
 
 def show_table(

@@ -239,7 +239,7 @@ def _as_json(value: Mapping[str, Any]) -> Any:
 
 
 def _same_protocol(there: Mapping[str, Any], here: Mapping[str, Any], path: Path) -> None:
-    differ = list(_differences(dict(there), dict(here), ""))
+    differ = list(differences(dict(there), dict(here), ""))
     if differ:
         more = f"; and {len(differ) - 6} more" if len(differ) > 6 else ""
         raise DataError(
@@ -248,7 +248,8 @@ def _same_protocol(there: Mapping[str, Any], here: Mapping[str, Any], path: Path
         )
 
 
-def _differences(there: Any, here: Any, name: str) -> Iterator[str]:
+def differences(there: Any, here: Any, name: str) -> Iterator[str]:
+    """What differs between two values of JSON's types, in words; `name` is what they are of."""
     if isinstance(there, dict) and isinstance(here, dict):
         for key in dict.fromkeys([*there, *here]):
             inner = f"{name}.{key}" if name else key
@@ -257,7 +258,7 @@ def _differences(there: Any, here: Any, name: str) -> Iterator[str]:
             elif key not in there:
                 yield f"{inner} was not given and is {here[key]!r} now"
             else:
-                yield from _differences(there[key], here[key], inner)
+                yield from differences(there[key], here[key], inner)
     elif there != here:
         yield f"{name} was {there!r} and is {here!r} now"
 

@@ -6,7 +6,7 @@ corner, so that pixel `x` covers `x` to `x + 1` and has its centre at `x + 0.5`.
 
 from seewhy.images.pixels import Picture
 from seewhy.images.preprocess import INTERPOLATIONS, ImageSource, Preprocess
-from seewhy.images.reading import Readable, read_image, read_picture
+from seewhy.images.reading import PictureBytes, Readable, read_image, read_picture
 from seewhy.images.transforms import preprocess_from
 from seewhy.images.window import Window, place
 
@@ -14,6 +14,7 @@ __all__ = [
     "INTERPOLATIONS",
     "ImageSource",
     "Picture",
+    "PictureBytes",
     "Preprocess",
     "Readable",
     "Window",

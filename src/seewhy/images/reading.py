@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +18,23 @@ from seewhy.images.opening import opened
 from seewhy.images.pixels import Picture, picture_of
 from seewhy.signatures import special
 
-Readable = str | os.PathLike[str] | PIL.Image.Image | np.ndarray
+_EMPTY = "{} is empty (0 bytes); fetch or copy it again."
+
+
+@dataclass(frozen=True, eq=False)
+class PictureBytes:
+    """A picture's file that is in memory already: of an archive, or of a store far away.
+
+    Attributes:
+        data: all of the file.
+        name: what messages and results call it.
+    """
+
+    data: bytes
+    name: str
+
+
+Readable = str | os.PathLike[str] | PIL.Image.Image | np.ndarray | PictureBytes
 
 
 def read_image(source: Readable) -> np.ndarray:
@@ -50,6 +68,10 @@ def read_picture(source: Readable) -> Picture:
         return _decode(source, f"the PIL image '{name}'" if name else "the PIL image")
     if isinstance(source, (str, os.PathLike)):
         return _read_file(Path(source))
+    if isinstance(source, PictureBytes):
+        if not source.data:
+            raise ImageError(_EMPTY.format(f"'{source.name}'"))
+        return _decode(io.BytesIO(source.data), f"'{source.name}'")
     raise ImageError(
         f"an image came as {type(source).__name__}; a path, a PIL image or an array is wanted "
         "(bytes open with PIL.Image.open(io.BytesIO(...)))."
@@ -66,7 +88,7 @@ def _read_file(path: Path) -> Picture:
             )
         with path.open("rb") as file:
             if not file.peek(1):
-                raise ImageError(f"'{path}' is empty (0 bytes); fetch or copy it again.")
+                raise ImageError(_EMPTY.format(f"'{path}'"))
             return _decode(file, f"'{path}'")
     except FileNotFoundError:
         raise ImageError(

@@ -12,10 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from seewhy.errors import DataError
+
 if sys.platform != "win32":
     import fcntl
 
 _PREFIX, _LOCK = ".seewhy-", ".seewhy-lock"
+_FOLDER_LOCK = ".lock"
 _FORGOTTEN = 24 * 3600.0  # seconds after which a folder without a lock is nobody's
 _tidied: set[Path] = set()  # each folder once in the life of a process
 
@@ -102,3 +105,21 @@ def _remove_if_left(folder: Path) -> None:
         with suppress(OSError):  # its process lives and has the file open
             (folder / _LOCK).unlink()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path, taken: str) -> Iterator[None]:
+    """A folder that this process alone writes into; another one that tries is refused.
+
+    Args:
+        folder: which must be there.
+        taken: the beginning of the message where another process has it.
+
+    Raises:
+        DataError: another process has it.
+    """
+    path = folder / _FOLDER_LOCK
+    with path.open("ab") as lock:
+        if _taken(lock):
+            raise DataError(f"{taken}; wait for it, or name another folder.")
+        yield

@@ -1,4 +1,4 @@
-"""The program asks glibc to keep freed memory; the library never changes its caller's process."""
+"""Programs and worker processes ask glibc to keep freed memory; the library asks for no caller."""
 
 from __future__ import annotations
 
