@@ -43,7 +43,10 @@ def lettering(text: str) -> Lettering:
     plain = plain_font()
     if _has(plain, text):
         return Lettering(text, plain)
-    return _lettering(text, fonts())
+    line = _lettering(text, fonts())
+    if line.text == text or not (newer := newer_fonts()):
+        return line
+    return _lettering(text, (*fonts(), *newer))
 
 
 @lru_cache(maxsize=4096)
@@ -85,6 +88,18 @@ def fonts() -> tuple[str, ...]:
         key=plainness,
     )
     return tuple(dict.fromkeys([plain_font(), *(str(entry.fname) for entry in usable)]))
+
+
+@lru_cache(maxsize=1)
+def newer_fonts() -> tuple[str, ...]:
+    """Font files of this machine that matplotlib does not list.
+
+    Matplotlib keeps its list in a file, for years; a font that was installed since is not in it.
+    """
+    from matplotlib import font_manager
+
+    listed = {entry.fname for entry in font_manager.fontManager.ttflist}
+    return tuple(sorted(set(font_manager.findSystemFonts()) - listed))
 
 
 def plain_font() -> str:
