@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 OWN = "Options"
@@ -67,7 +68,8 @@ def _says(parameter: Any) -> str:
     if isinstance(shown, str):
         default = f" Default: {shown}."
     elif shown and parameter.default not in (None, False, ()) and not callable(parameter.default):
-        default = f" Default: `{parameter.default}`."
+        value = parameter.default
+        default = f" Default: `{value.value if isinstance(value, Enum) else value}`."
     else:
         default = ""
     needed = " Required." if parameter.required and parameter.param_type_name == "option" else ""

@@ -19,6 +19,8 @@ extensions = [
 exclude_patterns = ["_build", "**.ipynb_checkpoints"]
 nitpicky = True  # a reference to something that is not there fails the build
 
+smartquotes = False  # `--arch` in a table stays two hyphens
+
 # Pages are Markdown, and a heading is linked to by its words, as on GitHub.
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]

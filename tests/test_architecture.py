@@ -63,7 +63,7 @@ MAY_IMPORT = {
     },
     "explainer": {
         "explanation", "request", "attribution", "methods", "models", "targets", "layers",
-        "images", "progress", "version", "errors",
+        "images", "one_line", "progress", "version", "errors",
     },
     "features": {
         "explainer", "models", "targets", "layers", "images", "render", "one_line", "saving",

@@ -190,6 +190,7 @@ def test_a_repr_is_one_line_whatever_things_are_called() -> None:
     data = Dataset("val\n2", "coco", (Record("a", Path("a.png"), labels),), labels)
     made = [model, replace(model, labels=labels), replace(model, labels=None), data]
     made += [make(model) for make in MAKERS.values()]
+    made += [seewhy.Explainer(model, method=["cam", "rise"]), *seewhy.METRICS.values()]
     for one in made:
         text = repr(one)
         assert text.isprintable(), text

@@ -22,6 +22,7 @@ from seewhy.methods.method import MethodLike
 from seewhy.models.load import LoadedModel, preprocess_of
 from seewhy.models.many_runs import EXACT, Speed
 from seewhy.models.outputs import OutputSelector
+from seewhy.one_line import one_line
 from seewhy.progress import notebook_bar
 from seewhy.request import Request
 from seewhy.targets import Similarity, predictions, probability_of
@@ -133,6 +134,10 @@ class Explainer:
             speed=speed, options=options, tested=True,
         )  # fmt: skip
         self.inputs, self.batch_size = inputs, batch_size
+
+    def __repr__(self) -> str:
+        methods = ", ".join(method.name for method in self.request.methods)
+        return one_line(f"<Explainer of {self.name}: {methods}>")
 
     def __call__(self, image: ImageSource, target: Any = None) -> Explanation:
         """The one explanation of one picture."""

@@ -111,6 +111,9 @@ class Metric:
     passes_below: float | None = None
     bounds: tuple[float, float] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Metric {self.title} ({self.source}): {self.better} is better>"
+
     def bounds_with(self, options: Mapping[str, Any]) -> tuple[float, float] | None:
         """The bounds of its values under these options."""
         return None if options.get("score") == "logit" else self.bounds

@@ -45,7 +45,10 @@ def lettering(text: str) -> Lettering:
     plain = plain_font()
     if _has(plain, text):
         return Lettering(text, plain)
-    return _lettering(text, fonts())
+    line = _lettering(text, fonts())
+    if line.text == text or not (newer := newer_fonts()):
+        return line
+    return _lettering(text, (*fonts(), *newer))
 
 
 @lru_cache(maxsize=4096)
@@ -90,6 +93,17 @@ def fonts() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
+def newer_fonts() -> tuple[str, ...]:
+    """Font files of this machine that matplotlib does not list.
+
+    Matplotlib keeps its list in a file, for years; a font that was installed since is not in it.
+    """
+    from matplotlib import font_manager
+
+    listed = {entry.fname for entry in font_manager.fontManager.ttflist}
+    return tuple(sorted(set(font_manager.findSystemFonts()) - listed))
+
+
 def plain_font() -> str:
     """The file of DejaVu Sans, which ships with matplotlib; matplotlib is not loaded for it."""
     found = find_spec("matplotlib")
