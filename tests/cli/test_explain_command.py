@@ -29,8 +29,8 @@ def test_each_picture_gets_a_figure_and_a_row(seewhy, picture, labels):
                     "--labels", labels)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert written() == [
-        "a-tiny_networks-colours-grad-cam-red.png",
-        "b-tiny_networks-colours-grad-cam-green.png",
+        "a-tiny_networks-colours-grad-cam-red.jpg",
+        "b-tiny_networks-colours-grad-cam-green.jpg",
     ]
     for name in written():
         with Image.open(Path("seewhy-out", name)) as figure:
@@ -83,7 +83,7 @@ def test_bad_files_are_named_and_the_others_go_on(seewhy, picture):
     ):
         assert name in line
     assert errors[4] == "error: 4 of 5 pictures could not be explained"
-    assert written() == ["good-tiny_networks-colours-grad-cam-class-0.png"]
+    assert written() == ["good-tiny_networks-colours-grad-cam-class-0.jpg"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
@@ -220,7 +220,7 @@ def test_pictures_of_one_name_do_not_take_each_others_place(seewhy, picture):
             "a/x.png",
             "b/x.png",
             "b/x.jpg",
-            "x-tiny_networks-colours-grad-cam-class-0.png",
+            "x-tiny_networks-colours-grad-cam-class-0.jpg",
         )
     ]
     before = Path(paths[3]).read_bytes()
@@ -288,9 +288,9 @@ def test_runs_with_another_model_or_layer_keep_their_own_files(seewhy, picture):
     for more in ((), ("--layer", "mixed"), ("--layer", "features.1")):
         assert seewhy("explain", "a.png", *TINY, "--target", "0", *more).exit_code == 0
     assert written() == [
-        "a-tiny_networks-colours-grad-cam-class-0.png",
-        "a-tiny_networks-colours-grad-cam-features.1-class-0.png",
-        "a-tiny_networks-colours-grad-cam-mixed-class-0.png",
+        "a-tiny_networks-colours-grad-cam-class-0.jpg",
+        "a-tiny_networks-colours-grad-cam-features.1-class-0.jpg",
+        "a-tiny_networks-colours-grad-cam-mixed-class-0.jpg",
     ]
 
 

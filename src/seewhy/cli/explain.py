@@ -104,11 +104,11 @@ def explain(
         typer.Option(
             "--save-as",
             metavar="KIND,...",
-            help="png, jpg or webp (a figure); npz or json (all there is to know, for "
+            help="jpg, webp or png (a figure); npz or json (all there is to know, for "
             "seewhy.load_explanation).",
             autocompletion=complete_save_as,
         ),
-    ] = "png",
+    ] = "jpg",
     overlay_only: Annotated[
         bool,
         typer.Option(

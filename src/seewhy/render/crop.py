@@ -34,10 +34,22 @@ def inside(window: Window, picture_size: tuple[int, int]) -> tuple[slice, slice]
     return between(window.top, window.bottom, height), between(window.left, window.right, width)
 
 
-def muted(picture: np.ndarray) -> np.ndarray:
-    """The picture as it is drawn where the model did not look: grey, and pale."""
-    grey = greyed(picture)
-    return blend(grey, np.full_like(grey, 255), _WHITE)
+def muted_around(picture: np.ndarray, seen: tuple[slice, slice]) -> np.ndarray:
+    """A copy of the picture, grey and pale outside of `seen`."""
+    rows, columns = seen
+    drawn = picture.copy()
+    whole = slice(None)
+    for strip in (
+        (slice(0, rows.start), whole),
+        (slice(rows.stop, None), whole),
+        (rows, slice(0, columns.start)),
+        (rows, slice(columns.stop, None)),
+    ):
+        part = picture[strip]
+        if part.size:
+            grey = greyed(np.ascontiguousarray(part))
+            drawn[strip] = blend(grey, np.full_like(grey, 255), _WHITE)
+    return drawn
 
 
 def edge(drawn: np.ndarray, seen: tuple[slice, slice], *, tab: bool = True) -> np.ndarray:

@@ -18,7 +18,7 @@ from seewhy.render.page import (
     box_of,
     fitted,
 )
-from seewhy.render.panel import heat_panel, panel
+from seewhy.render.panel import heat_panel, panel, resized_to
 from seewhy.render.scale import Scale, scale_of
 from seewhy.render.style import CLEAR, Style
 from seewhy.render.text import (
@@ -132,12 +132,13 @@ def page_of(
     x, y, width, height = fitted(size, box_width, box_height)
     lefts = [_MARGIN + number * (box_width + _GAP) + x for number in range(panels)]
     top = pictures_top + y
-    page.show(Image.fromarray(picture), lefts[0], top, width, height)
-    pixels = page.size_of(lefts[1], top, width, height)
-    page.show(panel(explanation, pixels, style, said.scale), lefts[1], top, width, height)
+    pixels = page.size_of(lefts[0], top, width, height)
+    small = resized_to(picture, pixels)
+    shown = [Image.fromarray(small), panel(explanation, small, style, said.scale)]
     if heat:
-        pixels = page.size_of(lefts[2], top, width, height)
-        page.show(heat_panel(explanation, pixels, style, said.scale), lefts[2], top, width, height)
+        shown.append(heat_panel(explanation, pixels, style, said.scale))
+    for one, left in zip(shown, lefts, strict=True):
+        page.show(one, left, top, width, height)
     key_left = _MARGIN + panels * (box_width + _GAP)
     draw_key(page, style, said.scale, key_left, pictures_top, box_height)
     for lines, font in notes:

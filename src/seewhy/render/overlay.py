@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from seewhy.errors import ImageError
 from seewhy.render.colormap import Limits
-from seewhy.render.crop import edge, inside, muted
+from seewhy.render.crop import edge, inside, muted_around
 from seewhy.render.isolines import draw_lines
 from seewhy.render.scale import Scale, scale_of
 from seewhy.render.style import Style, paint, style_of
@@ -84,7 +84,7 @@ def lay(
     if colored.shape == picture.shape:
         drawn = colored
     else:
-        drawn = muted(picture)
+        drawn = muted_around(picture, seen)
         drawn[seen] = colored
         drawn = edge(drawn, seen)
     for box in boxes:

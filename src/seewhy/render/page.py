@@ -24,7 +24,7 @@ LINE = 1.3  # from line to line, in font sizes; scripts taller than Latin fit as
 _BASELINE = 0.95  # from a line's top to its baseline, in font sizes
 NOTE_COLOR, WARNING_COLOR = "#555555", "#b00020"
 BAR_WIDTH, BAR_ROOM = 9.0, 50.0  # a colour bar; it with its numbers
-_DOTS_PER_INCH = 150
+_DOTS_PER_INCH = 110  # letters of 8 points are 12 pixels high; half the pixels of 150 to an inch
 _LARGEST_SIDE = 30_000  # pixels; matplotlib draws at most 65,535
 
 
@@ -153,12 +153,9 @@ class Page:
     ) -> tuple[int, int, int, int]:
         scale = self._dots / 72
         left, upper = round(x * scale), round(top * scale)
-        return (
-            left,
-            upper,
-            max(left + 1, round((x + width) * scale)),
-            max(upper + 1, round((top + height) * scale)),
-        )
+        # By the size alone, so that pictures side by side have as many pixels.
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return left, upper, left + size[0], upper + size[1]
 
     def _draw(self, figure: Drawing, part: _Words | _Shown | _Patch) -> None:
         width, height = self.pixels

@@ -31,12 +31,12 @@ class Edges:
     bottom: float
 
 
-def panel(explanation: Explained, size: tuple[int, int], style: Style, scale: Scale) -> Image.Image:
-    """The whole picture, `size` (width, height) pixels, with its map over it.
+def panel(explanation: Explained, picture: np.ndarray, style: Style, scale: Scale) -> Image.Image:
+    """The whole picture, `resized_to` the size it is drawn at, with its map over it.
 
     The map is laid at this size: lines stay sharp, and a large photograph costs no more.
     """
-    picture = _resized(explanation.picture, size)
+    size = (picture.shape[1], picture.shape[0])
     window = _scaled(explanation.window, explanation.picture.shape[:2], size)
     return lay(picture, on_pixels(explanation.map, window, size, scale), window, style, scale)
 
@@ -45,9 +45,7 @@ def heat_panel(
     explanation: Explained, size: tuple[int, int], style: Style, scale: Scale
 ) -> Image.Image:
     """The map alone, where it lies on the picture."""
-    picture = np.full((size[1], size[0], 3), _UNDER_HEAT, np.uint8)
-    window = _scaled(explanation.window, explanation.picture.shape[:2], size)
-    return lay(picture, on_pixels(explanation.map, window, size, scale), window, style, scale)
+    return panel(explanation, np.full((size[1], size[0], 3), _UNDER_HEAT, np.uint8), style, scale)
 
 
 def seen_panel(
@@ -66,7 +64,7 @@ def seen_panel(
     window = _scaled(moved, picture.shape[:2], size)
     values = on_pixels(explanation.map, window, size, scale)
     whole = Edges(0, 0, *size)
-    return lay(_resized(picture, size), values, whole, style, scale)
+    return lay(resized_to(picture, size), values, whole, style, scale)
 
 
 def seen_part(explanation: Explained) -> tuple[slice, slice]:
@@ -103,7 +101,8 @@ def on_pixels(raw: np.ndarray, window: Window, size: tuple[int, int], scale: Sca
     return placed
 
 
-def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resized_to(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The picture at `size` (width, height) pixels."""
     image = Image.fromarray(picture)
     if image.size == size:
         return picture
