@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 
@@ -22,10 +23,13 @@ from seewhy.runs.sources import gathered, pieces_of
 from seewhy.runs.stores import read_bytes
 
 
-def made(tmp_path, source, *, name="manifest.parquet", limit=None, **options):
+numbers = itertools.count()
+
+
+def made(tmp_path, source, *, limit=None, **options):
     """The manifest of a source, and what was said of it."""
     notes = []
-    path = tmp_path / name
+    path = tmp_path / f"manifest-{next(numbers)}.parquet"
     digests = write_manifest(path, pieces_of(source, note=notes.append, **options), limit)
     manifest = Manifest(path)
     assert len(manifest) == digests.count
@@ -209,9 +213,9 @@ def test_braces_are_written_out() -> None:
 def test_a_manifest_can_be_given_instead_and_cut(tmp_path) -> None:
     write_pictures(tmp_path / "p", 5)
     manifest, _ = made(tmp_path, tmp_path / "p")
-    again, _ = made(tmp_path, tmp_path / "manifest.parquet", name="again.parquet")
+    again, _ = made(tmp_path, manifest.path)
     assert rows(again) == rows(manifest)
-    cut, _ = made(tmp_path, tmp_path / "p", name="cut.parquet", limit=3)
+    cut, _ = made(tmp_path, tmp_path / "p", limit=3)
     assert rows(cut) == rows(manifest)[:3]
 
 
