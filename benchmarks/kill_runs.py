@@ -60,7 +60,9 @@ def words(process: int) -> str:
         return ""
 
 
-def disturbed(data: Path, out: Path, limit: int, kills: int, seed: int, ray: bool) -> list[str]:
+def disturbed(
+    data: Path, out: Path, limit: int, kills: int, seed: int, ray: bool, longest: float
+) -> list[str]:
     """Run until it ends, killing; what was killed when."""
     chance = random.Random(seed)
     killed: list[str] = []
@@ -70,7 +72,7 @@ def disturbed(data: Path, out: Path, limit: int, kills: int, seed: int, ray: boo
             command(data, out, limit, ray), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         while process.poll() is None and len(killed) < kills:
-            time.sleep(chance.uniform(0.3, 6))
+            time.sleep(chance.uniform(0.3, longest))
             kind = chance.choice(["driver", "worker"])
             found = victims(process.pid, kind) if process.poll() is None else []
             if found:
@@ -119,17 +121,21 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--limit", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--longest", type=float, default=15, help="seconds between two kills")
     parser.add_argument("--ray", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         whole, out = Path(folder, "whole"), Path(folder, "out")
         subprocess.run(command(args.data, whole, args.limit, False), check=True)
-        killed = disturbed(args.data, out, args.limit, args.kills, args.seed, args.ray)
+        killed = disturbed(
+            args.data, out, args.limit, args.kills, args.seed, args.ray, args.longest
+        )
         largest, decisions, wrong = difference(out, whole)
     drivers = sum(one.startswith("driver") for one in killed)
     text = (
-        f"{len(killed)} kills at random moments ({drivers} of the driver, {len(killed) - drivers} "
-        f"of a worker), {args.limit} pictures, {'Ray' if args.ray else 'local'}: {wrong} keys "
+        f"{len(killed)} kills at random moments, all against one run ({drivers} of the driver, "
+        f"{len(killed) - drivers} of a worker), {args.limit} pictures, "
+        f"{'Ray' if args.ray else 'local'}: {wrong} keys "
         f"missing or twice, {decisions} decisions that differ, largest difference of a map "
         f"{largest:.1g} of its maximum."
     )
