@@ -65,5 +65,5 @@ def test_progress_in_words() -> None:
         "0 of 10 pictures, waiting for CPUs"
     )
     assert [duration(seconds) for seconds in (5, 119, 7500, 400_000)] == [
-        "5 s", "1 min", "2 h 5 min", "4 days 15 h",
+        "5 s", "2 min", "2 h 5 min", "4 days 15 h",
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 
@@ -21,11 +22,13 @@ from seewhy.runs.manifest import CORE, Manifest, changed_rows, write_manifest
 from seewhy.runs.sources import gathered, pieces_of
 from seewhy.runs.stores import read_bytes
 
+numbers = itertools.count()
 
-def made(tmp_path, source, *, name="manifest.parquet", limit=None, **options):
+
+def made(tmp_path, source, *, limit=None, **options):
     """The manifest of a source, and what was said of it."""
     notes = []
-    path = tmp_path / name
+    path = tmp_path / f"manifest-{next(numbers)}.parquet"
     digests = write_manifest(path, pieces_of(source, note=notes.append, **options), limit)
     manifest = Manifest(path)
     assert len(manifest) == digests.count
@@ -192,8 +195,8 @@ def test_the_members_of_archives_are_read_in_place(tmp_path) -> None:
     for row, path in zip(found[:3] + found[4:7], paths, strict=True):
         assert read_bytes(row["uri"], row["offset"], row["size"]) == path.read_bytes()
     assert rows(made(tmp_path, str(tmp_path / "s-*.tar"))[0]) == found
+    (tmp_path / "t.tar.gz").write_bytes(b"x")
     with pytest.raises(DataError, match=r"packed as a whole"):
-        (tmp_path / "t.tar.gz").write_bytes(b"x")
         made(tmp_path, tmp_path / "t.tar.gz")
     (tmp_path / "bad.tar").write_bytes(b"no archive" * 100)
     with pytest.raises(DataError, match=r"bad\.tar' cannot be read"):
@@ -209,9 +212,9 @@ def test_braces_are_written_out() -> None:
 def test_a_manifest_can_be_given_instead_and_cut(tmp_path) -> None:
     write_pictures(tmp_path / "p", 5)
     manifest, _ = made(tmp_path, tmp_path / "p")
-    again, _ = made(tmp_path, tmp_path / "manifest.parquet", name="again.parquet")
+    again, _ = made(tmp_path, manifest.path)
     assert rows(again) == rows(manifest)
-    cut, _ = made(tmp_path, tmp_path / "p", name="cut.parquet", limit=3)
+    cut, _ = made(tmp_path, tmp_path / "p", limit=3)
     assert rows(cut) == rows(manifest)[:3]
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from seewhy.errors import DataError, ModelError
 from seewhy.runs.parts import parts_done
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are POSIX's")
-PATIENCE = 300  # seconds
+PATIENCE = 900  # seconds: far beyond what a busy machine takes
 
 
 def equal(one, other) -> None:
@@ -79,13 +81,20 @@ SCRIPT = """
 """  # without a guard for __main__, as people write them
 
 
-def started(pictures: Path, out: Path) -> subprocess.Popen[bytes]:
+@contextmanager
+def started(pictures: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run in a program of its own, which has ended when the block has."""
     script = out.with_suffix(".py")
     script.write_text(textwrap.dedent(SCRIPT))
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(script), str(pictures), str(out)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_for_parts(out: Path, count: int, process: subprocess.Popen[bytes]) -> None:
@@ -99,14 +108,12 @@ def wait_for_parts(out: Path, count: int, process: subprocess.Popen[bytes]) -> N
 def test_a_driver_that_is_killed_goes_on_where_it_was(tmp_path) -> None:
     write_pictures(tmp_path / "pictures", 60)
     out = tmp_path / "run"
-    process = started(tmp_path / "pictures", out)
-    wait_for_parts(out, 3, process)
-    process.kill()
-    process.wait()
+    with started(tmp_path / "pictures", out) as process:
+        wait_for_parts(out, 3, process)
     kept = parts_done(out)
     assert 3 <= len(kept) < 15
-    again = started(tmp_path / "pictures", out)
-    assert again.wait(PATIENCE) == 0
+    with started(tmp_path / "pictures", out) as again:
+        assert again.wait(PATIENCE) == 0
     whole = seewhy.run(loaded(), tmp_path / "pictures", tmp_path / "whole", workers=0)
     equal(whole, seewhy.read_run(out))
     assert seewhy.read_run(out).finished
@@ -115,12 +122,12 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(tmp_path) -> None:
 def test_a_worker_that_is_killed_by_accident_names_nobody(tmp_path) -> None:
     write_pictures(tmp_path / "pictures", 60)
     out = tmp_path / "run"
-    process = started(tmp_path / "pictures", out)
-    wait_for_parts(out, 2, process)
-    workers = grandchildren(process.pid)
-    assert len(workers) >= 2
-    os.kill(workers[0], signal.SIGKILL)
-    assert process.wait(PATIENCE) == 0
+    with started(tmp_path / "pictures", out) as process:
+        wait_for_parts(out, 2, process)
+        workers = grandchildren(process.pid)
+        assert len(workers) >= 2
+        os.kill(workers[0], signal.SIGKILL)
+        assert process.wait(PATIENCE) == 0
     made = seewhy.read_run(out)
     assert made.finished
     assert not len(made.failures)
@@ -140,14 +147,10 @@ def grandchildren(parent: int) -> list[int]:
 def test_a_second_run_into_the_folder_is_refused(tmp_path) -> None:
     write_pictures(tmp_path / "pictures", 60)
     out = tmp_path / "run"
-    process = started(tmp_path / "pictures", out)
-    try:
+    with started(tmp_path / "pictures", out) as process:
         wait_for_parts(out, 1, process)
         with pytest.raises(DataError, match="another run is writing into"):
             seewhy.run(loaded(), tmp_path / "pictures", out, workers=0, shard_size=4)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_model_that_no_other_process_can_have_is_said(tmp_path) -> None:

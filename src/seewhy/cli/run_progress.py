@@ -78,9 +78,9 @@ def duration(seconds: float) -> str:
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
-    minutes, hours = seconds // 60, seconds // 3600
+    minutes, hours = round(seconds / 60), seconds // 3600
     if minutes < 60:
         return f"{minutes} min"
     if hours < 48:
-        return f"{hours} h {minutes % 60} min"
+        return f"{hours} h {seconds % 3600 // 60} min"
     return f"{hours // 24} days {hours % 24} h"

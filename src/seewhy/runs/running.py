@@ -17,6 +17,7 @@ from seewhy.explainer import Explainer
 from seewhy.models.load import LoadedModel
 from seewhy.runs.local import Here, Results, Workers, usable_cores
 from seewhy.runs.manifest import Digests, Manifest, changed_rows, write_manifest
+from seewhy.runs.on_ray import OnRay
 from seewhy.runs.overlays import Overlays
 from seewhy.runs.parts import (
     MANIFEST,
@@ -39,6 +40,9 @@ from seewhy.saving.files import locked, written_aside
 SHARD = 4096
 """Pictures of a shard at most, if nothing else is said."""
 
+Crew = Here | Workers | OnRay
+"""Who explains: this process, processes of this machine, or actors of a cluster."""
+
 _LEAST_SHARDS = 64  # so that a small run is divided, too, and little is lost when it is interrupted
 _LEAST_SHARD = 16
 _CELLS_OF_SHARD = 32_000_000  # of maps that are gathered before they are written: 64 MB
@@ -53,6 +57,7 @@ def run(
     *,
     kind: str | None = None,
     workers: int | None = None,
+    ray: str | None = None,
     overlays: bool = False,
     overlay_size: int = 512,
     shard_size: int | None = None,
@@ -77,6 +82,8 @@ def run(
             pictures of a folder are taken, whatever else is in it.
         workers: processes that explain; None takes one for each core (one for a graphics card),
             as far as memory allows; 0 explains in this process.
+        ray: the address of a Ray cluster on which to explain; `"auto"` takes one that runs here, or
+            starts one on this machine. `workers` is then how many actors there are.
         overlays: whether the overlay of each explanation is written as a JPEG.
         overlay_size: pixels of its longer side at most.
         shard_size: pictures of a part; None divides the run into at least 64 parts of at most 4,096
@@ -102,7 +109,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with (
         locked(folder, f"another run is writing into '{folder}'"),
-        _crew(folder, work, workers) as crew,
+        _crew(folder, work, workers, ray) as crew,
     ):
         before = RunRequest.read(folder)
         if before is None and parts_done(folder):
@@ -127,8 +134,10 @@ def run(
     return Run(folder, told)
 
 
-def _crew(folder: Path, work: Work, workers: int | None) -> Here | Workers:
+def _crew(folder: Path, work: Work, workers: int | None, ray: str | None) -> Crew:
     """Who explains."""
+    if ray is not None:
+        return OnRay(folder, work, ray, workers or None)
     if workers == 0:
         return Here(work)
     device = next((one.device.type for one in work.explainer.module.parameters()), "cpu")
@@ -217,7 +226,7 @@ def _undo_what_changed(
         )
 
 
-def _do(folder: Path, crew: Here | Workers, request: RunRequest, listener: Listener) -> Told:
+def _do(folder: Path, crew: Crew, request: RunRequest, listener: Listener) -> Told:
     """Do the shards whose parts are not there."""
     done = parts_done(folder)
     count = request.pictures["count"]

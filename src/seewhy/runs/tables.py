@@ -38,7 +38,8 @@ def is_of_boxes(path: Path) -> bool:
                 header = file.readline()
         except OSError:
             return False
-        return all(f"{corner}" in header.replace(";", ",").split(",") for corner in _CORNERS)
+        names = header.strip().replace(";", ",").split(",")
+        return all(corner in names for corner in _CORNERS)
     if path.suffix.lower() == ".json":
         said = _json(path)
         if isinstance(said, dict):

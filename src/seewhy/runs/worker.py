@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import torch
 
 from seewhy.errors import SeewhyError
@@ -41,13 +42,18 @@ def do_task(
         overlays.mkdir(parents=True, exist_ok=True)
     rows = explain_rows(entries, work, map_size, overlays, say)
     write_rows(path_of(folder, task), rows)
+    return done_of(rows, len(entries))
+
+
+def done_of(rows: pa.Table, pictures: int) -> Done:
+    """What there is to tell of the rows of some pictures."""
     errors = rows.filter(rows["error"].is_valid())
     counted: dict[str, int] = {}
     for several in rows["warnings"].to_pylist():
         for warning in several or ():
             counted[warning] = counted.get(warning, 0) + 1
     return Done(
-        len(entries),
+        pictures,
         len(errors),
         len(rows),
         tuple(
