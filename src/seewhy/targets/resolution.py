@@ -28,8 +28,8 @@ from seewhy.targets.kinds import (
 from seewhy.targets.language import Sentence, Token
 from seewhy.targets.many import PerImage, Several, TopK
 from seewhy.targets.outputs import (
-    are_log_probabilities,
     Ending,
+    are_log_probabilities,
     checked_outputs,
     class_count,
     ending_of,
