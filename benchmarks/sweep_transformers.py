@@ -107,7 +107,8 @@ class Found:
 def check(found: Found) -> Found:
     """All of one model, on a small picture, or on one on which its map has more positions."""
     small = check_on(found, SIDE)
-    if small.result == "wrong" and small.map and min(small.map) < FEWEST:
+    few = small.result == "wrong" and small.map and min(small.map) < FEWEST
+    if few or (small.result == "refused" and "layer" in small.why):
         return check_on(found, 3 * SIDE)
     return small
 
