@@ -107,7 +107,8 @@ class Found:
 def check(found: Found) -> Found:
     """All of one model, on a small picture, or on one on which its map has more positions."""
     small = check_on(found, SIDE)
-    if small.result == "wrong" and small.map and min(small.map) < FEWEST:
+    few = small.result == "wrong" and small.map and min(small.map) < FEWEST
+    if few or (small.result == "refused" and "layer" in small.why):
         return check_on(found, 3 * SIDE)
     return small
 
@@ -134,7 +135,7 @@ def check_on(found: Found, side: int) -> Found:
         return replace(found, result="wrong", why=f"{type(error).__name__}: {said}")
 
 
-def alive(model: nn.Module, given: dict[str, Tensor]) -> None:
+def alive(model: nn.Module, given: dict[str, Tensor], *first: Tensor) -> None:
     """What starts at zero or next to it gets small values, so that every part matters.
 
     Batch normalisation gets the statistics of the picture, or what it holds would fade to nothing
@@ -147,15 +148,32 @@ def alive(model: nn.Module, given: dict[str, Tensor]) -> None:
                 continue
             drawn = torch.randn(parameter.shape, generator=generator)
             parameter.copy_(drawn * 0.02 if parameter.ndim >= 2 else 0.3 + 0 * drawn)
-        norms = [one for one in model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm)]
-        for norm in norms:
-            norm.momentum, norm.training = 1.0, True
-        with suppress(ValueError):  # of one position there is no spread
-            model(**given)
-        model.eval()
+        norms = [
+            one
+            for one in model.modules()
+            if "running_var" in dict(one.named_buffers(recurse=False))
+        ]
+        hooks = [norm.register_forward_pre_hook(take_statistics) for norm in norms]
+        model(*first, **given)
+        for hook in hooks:
+            hook.remove()
 
 
-def look(model: nn.Module, given: dict[str, Tensor], found: Found) -> Found:
+def take_statistics(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
+    """Give a batch normalisation, frozen ones too, the mean and variance of what it takes.
+
+    The weights of a frozen one are no parameters, and those of a branch's last one start at zero.
+    """
+    weight = dict(norm.named_buffers(recurse=False)).get("weight")
+    if weight is not None and not weight.any():
+        weight.fill_(0.3)
+    values = args[0].movedim(1, -1).flatten(0, -2).double()
+    norm.running_mean.copy_(values.mean(0))  # type: ignore[operator, union-attr]
+    if len(values) > 1:
+        norm.running_var.copy_(values.var(0).clamp_min(1e-8))  # type: ignore[operator, union-attr]
+
+
+def look(model: nn.Module, given: Any, found: Found) -> Found:
     """The proposal, where its positions lie, and maps of several methods."""
     bound, picture = bind(model, given)
     layer = propose_layer(bound, picture).layer
@@ -299,18 +317,19 @@ def _by(size: tuple[int, ...]) -> str:
     return "×".join(map(str, size))
 
 
-def read_found() -> list[Found]:
-    lines = FOUND.read_text("utf-8").splitlines() if FOUND.exists() else []
+def read_found(path: Path = FOUND) -> list[Found]:
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
     rows = [json.loads(line) for line in lines]
     return [
         Found(**{k: tuple(v) if isinstance(v, list) else v for k, v in r.items()}) for r in rows
     ]
 
 
-def write_page() -> None:
-    before, rest = PAGE.read_text("utf-8").split(START)
+def write_page(path: Path = FOUND, start: str = START) -> None:
+    """The table of what is found in a file, in its place on the page."""
+    before, rest = PAGE.read_text("utf-8").split(start)
     after = rest[rest.index(END) :]
-    PAGE.write_text(f"{before}{START}\n{table(read_found())}\n\n{after}", "utf-8")
+    PAGE.write_text(f"{before}{start}\n{table(read_found(path))}\n\n{after}", "utf-8")
 
 
 def main() -> int:

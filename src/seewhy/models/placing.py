@@ -213,6 +213,7 @@ def tokens_of_others(
         return tables
     start = calls.index(candidates[first])
     behind = {one for one in calls[start:] if one.shape and one.shape[:-1] == rows}
+    behind |= {one for one, same in zip(candidates[:first], alike, strict=False) if same}
     if not all(alike[first:]):  # what does not change with these tokens has others
         moved = runs(inputs, disturbed=first)
         later = zip(candidates, seen, moved, alike, strict=False)

@@ -287,11 +287,25 @@ class _Choice:
         alike = (one for one, other in self.placed.items() if other == grid)
         if any(
             known is not None and known.where == "there" for known in map(self.landed.get, alike)
-        ):
+        ) or self._is_spread_before(call, grid):
             return True
         self.refused.setdefault(call.name, "elsewhere")
         self.mingled.add(math.prod(grid.size))
         return False
+
+    def _is_spread_before(self, call: Call, grid: Grid) -> bool:
+        """Whether a change is spread already over the last map that tokens are made of.
+
+        Each position of a small map sees the whole picture, and their order then shows in nothing.
+        """
+        behind = set(self.calls[self.calls.index(call) :])
+        maps = [
+            one
+            for one, other in self.placed.items()
+            if other.size == grid.size and other.form != "tokens" and one not in behind
+        ]
+        landings = [one for one in map(self.landed.get, maps) if one and one.where != "nowhere"]
+        return bool(landings) and landings[-1].where == "spread"
 
     def _normalised(self, call: Call, grid: Grid) -> tuple[Call, Grid]:
         """The normalisation behind a call, through which alone its tokens are read."""
@@ -318,13 +332,26 @@ class _Choice:
             alike = one.path == call.path and one.shape == call.shape
             if number is None or number in in_a_row or not alike or not self._lands(one):
                 continue
-            if self._feeds(one, [call]):
+            if self._feeds(one, [call]) or self._in_a_row(one, call, number):
                 in_a_row.add(number)
                 continue
             looked = _look(self.model, self.inputs, _layer(one, self.calls, ()))
             if looked is None or _is_read(looked[1], 0.0):
                 found.insert(0, one)
         return found
+
+    def _in_a_row(self, one: Call, other: Call, number: int) -> bool:
+        """Whether parts of two calls' names, up to the number in which they differ, run in a row.
+
+        Parts of a decoder's layers may all read the same, and yet the layers follow each other.
+        """
+        whole = {".".join(each.name.split(".")[: number + 1]): each for each in (one, other)}
+        runs = [each for each in self.calls if each.name in whole]
+        first, last = (
+            [each for each in runs if each.name == name and not each.passes_through]
+            for name in whole
+        )
+        return bool(first and last) and self._feeds(first[-1], [last[-1]])
 
     def of_rows(self) -> Proposal | None:
         """The last layer of which several rows, or calls, together make the picture's map."""

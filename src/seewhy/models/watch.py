@@ -394,7 +394,7 @@ def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
     )
 
 
-CUTS = "detach, argmax, inference_mode, a quantised part"
+CUTS = "detach, no_grad, inference_mode, argmax, a quantised part"
 """What leaves a score without a gradient, for errors."""
 
 
