@@ -45,7 +45,10 @@ def lettering(text: str) -> Lettering:
     plain = plain_font()
     if _has(plain, text):
         return Lettering(text, plain)
-    return _lettering(text, fonts())
+    found = _lettering(text, fonts())
+    if found.text != text:  # a font that was installed after matplotlib made its list may have it
+        found = _lettering(text, (*fonts(), *fonts_not_listed()))
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -87,6 +90,28 @@ def fonts() -> tuple[str, ...]:
         key=plainness,
     )
     return tuple(dict.fromkeys([plain_font(), *(str(entry.fname) for entry in usable)]))
+
+
+@lru_cache(maxsize=1)
+def fonts_not_listed() -> tuple[str, ...]:
+    """Font files that matplotlib's list, which it keeps on the disk, does not have yet."""
+    from matplotlib import font_manager
+
+    listed = {str(Path(entry.fname)) for entry in font_manager.fontManager.ttflist}
+    found = {str(Path(file)) for file in font_manager.findSystemFonts()} - listed
+    names = {file: Path(file).stem.lower().replace("-", "").replace("_", "") for file in found}
+    usable = [
+        file
+        for file, name in names.items()
+        if not any(one.replace(" ", "") in name for one in (*_NOT_FOR_TEXT, *_TEX))
+    ]
+
+    def plainness(file: str) -> tuple[object, ...]:
+        slanted = any(word in names[file] for word in ("italic", "oblique"))
+        heavy = any(word in names[file] for word in ("bold", "black", "light", "thin", "heavy"))
+        return slanted, heavy, "sans" not in names[file], file
+
+    return tuple(sorted(usable, key=plainness))
 
 
 @lru_cache(maxsize=1)
