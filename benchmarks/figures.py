@@ -27,9 +27,9 @@ from seewhy.explanation import Explanation
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PHOTO = REPOSITORY / "src" / "seewhy" / "data" / "photos" / "chelsea.jpg"
-SIDES = (227, 500, 2000)
+SIDES = (227, 500)
 KINDS = ("png", "jpg", "webp")
-ROUNDS = 11
+ROUNDS = 9
 
 
 def explained(side: int) -> Explanation:
@@ -75,11 +75,16 @@ def table(folder: Path) -> str:
         one = explained(side)
         for kind in KINDS:
             file = folder / f"figure.{kind}"
-            lines.append(row("figure", file, lambda f: afresh(one).save(f), f"{side} px"))
+            lines.append(row("figure", file, lambda f, one=one: afresh(one).save(f), f"{side} px"))
         for kind in KINDS:
             file = folder / f"overlay.{kind}"
             lines.append(
-                row("overlay alone", file, lambda f: save_overlay(afresh(one), f), f"{side} px")
+                row(
+                    "overlay alone",
+                    file,
+                    lambda f, one=one: save_overlay(afresh(one), f),
+                    f"{side} px",
+                )
             )
     few = seewhy.compare(
         seewhy.load_model("demo"), PHOTO, "top3", method=["grad-cam", "layer-cam", "recipro-cam"]

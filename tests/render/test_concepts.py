@@ -40,6 +40,7 @@ def found(*maps: Any, **fields: Any) -> Found:
     fields.setdefault("classes", named)
     fields.setdefault("names", tuple(tuple(p.label for p in one) for one in fields["classes"]))
     fields.setdefault("windows", tuple(map(whole, pictures)))
+    fields.setdefault("images", ("cat.jpg",) if len(arrays) == 1 else (None,) * len(arrays))
     return Found(arrays, pictures, directions=np.eye(count), **fields)
 
 
@@ -111,13 +112,32 @@ def test_the_words() -> None:
     value = (Prediction(0, "class 0", 3.14159, None),)
     maps = np.ones((3, 1, 1))
     one = found(maps, classes=(named, value, ()), names=(("tabby", "lynx"), ("age",), ()))
-    assert legend(one) == ("tabby 0.62", "age 3.14", "the network names no classes")
+    assert legend(one) == (
+        "tabby p 0.62",
+        "age score 3.14",
+        "the network names no classes",
+    )
     assert header(one) == (
         "3 concepts of layer layer4 · 61 % of its energy · model torchvision/resnet50 · cat.jpg",
+        "p, score: what the network gives the class if its layer has this concept alone",
     )
     many = found([[[1.0]]], [[[1.0]]], images=("a.jpg", None))
     assert header(many)[0].startswith("1 concept of layer")
     assert header(many)[0].endswith("2 pictures")
+
+
+def test_below_each_of_several_pictures_stands_its_name() -> None:
+    """The page grows by one line for a row, and there is ink in it."""
+    bare = np.asarray(draw_concepts(found([[[1.0]]], [[[1.0]]]), tile=TILE))
+    named = np.asarray(
+        draw_concepts(found([[[1.0]]], [[[1.0]]], images=("a.jpg", None)), tile=TILE)
+    )
+    grown = named.shape[0] - bare.shape[0]
+    assert 14 < grown < 40
+    first = np.flatnonzero((named[:, 14:17] == 100).all((1, 2)))[0] + TILE
+    under = named[first : first + grown]
+    assert (under[:, 14:60] < 128).any()
+    assert (under[:, 14 + 2 * TILE + 19 :] == 255).all()
 
 
 def test_long_names_make_lines_and_not_a_wider_page() -> None:

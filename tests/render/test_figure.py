@@ -189,7 +189,7 @@ def test_labels_are_no_formulas():
 
 def test_a_label_without_a_font_is_escaped(monkeypatch):
     monkeypatch.setattr(text, "fonts", lambda: (text.plain_font(),))
-    monkeypatch.setattr(text, "newer_fonts", lambda: ())
+    monkeypatch.setattr(text, "fonts_not_listed", lambda: ())
     drawn = figure(explained(label="小猫"))
     assert drawn.texts[0].get_text() == "\\u5c0f\\u732b"
     pixels(drawn)  # matplotlib warns of a missing glyph, and warnings are errors here

@@ -30,7 +30,7 @@ def has_all_glyphs(line: text.Lettering) -> bool:
 @pytest.fixture
 def only_plain(monkeypatch):
     monkeypatch.setattr(text, "fonts", lambda: (plain_font(),))
-    monkeypatch.setattr(text, "newer_fonts", lambda: ())
+    monkeypatch.setattr(text, "fonts_not_listed", lambda: ())
 
 
 @pytest.mark.parametrize(
@@ -63,29 +63,6 @@ def test_a_font_of_the_system_that_has_the_glyphs_is_taken():
     assert has_all_glyphs(line)
 
 
-def test_a_font_that_is_newer_than_matplotlibs_list_is_found(tmp_path, monkeypatch):
-    from fontTools.ttLib import TTFont
-    from matplotlib import font_manager
-
-    made = TTFont(plain_font())
-    for table in made["cmap"].tables:
-        if table.isUnicode():
-            table.cmap |= {ord("小"): "A", ord("猫"): "B"}
-    new = tmp_path / "new.ttf"
-    made.save(new)
-    system = [str(new), plain_font()]
-    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: system)
-    text.newer_fonts.cache_clear()
-    try:
-        assert text.newer_fonts() == (str(new),)
-        line = lettering("小猫 cat")
-        assert line == text.Lettering("小猫 cat", str(new))
-        assert has_all_glyphs(line)
-        assert lettering("cat").font == plain_font()
-    finally:
-        text.newer_fonts.cache_clear()
-
-
 def test_the_font_with_the_most_glyphs_is_taken_and_the_rest_escaped(monkeypatch):
     known = {"plain": "cat ", "chinese": "cat 小猫", "symbols": "☃"}
     for name in known:
@@ -97,7 +74,7 @@ def test_the_font_with_the_most_glyphs_is_taken_and_the_rest_escaped(monkeypatch
     monkeypatch.setattr(text, "_characters", characters)
     monkeypatch.setattr(text, "plain_font", lambda: "plain")
     monkeypatch.setattr(text, "fonts", lambda: ("plain", "symbols", "chinese"))
-    monkeypatch.setattr(text, "newer_fonts", lambda: ())
+    monkeypatch.setattr(text, "fonts_not_listed", lambda: ())
     text._lettering.cache_clear()
     assert lettering("cat") == text.Lettering("cat", "plain")
     assert lettering("小猫 cat") == text.Lettering("小猫 cat", "chinese")
@@ -106,6 +83,33 @@ def test_the_font_with_the_most_glyphs_is_taken_and_the_rest_escaped(monkeypatch
         "\\u2603", "plain"
     )  # symbols could not write the escape
     text._lettering.cache_clear()
+
+
+def test_a_font_that_was_installed_after_matplotlib_made_its_list_is_found(monkeypatch, tmp_path):
+    """The list is kept on the disk, and a Chinese font is often what is installed last."""
+    import shutil
+
+    from matplotlib import font_manager
+
+    other = next(font for font in fonts() if font.endswith("STIXGeneral.ttf"))
+    new = tmp_path / "JustInstalledSans.ttf"
+    shutil.copy(other, new)
+    ours = set(text._characters(plain_font()).tolist())
+    only = next(
+        chr(number)
+        for number in text._characters(other).tolist()
+        if number not in ours and unicodedata.category(chr(number)) in ("Lu", "Ll", "Sm", "So")
+    )
+    listed = [one for one in font_manager.fontManager.ttflist if one.name == "DejaVu Sans"]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", listed)
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [str(new), plain_font()])
+    text.fonts_not_listed.cache_clear()
+    text._lettering.cache_clear()
+    try:
+        assert lettering(f"cat {only}") == text.Lettering(f"cat {only}", str(new))
+    finally:
+        text.fonts_not_listed.cache_clear()
+        text._lettering.cache_clear()
 
 
 def test_fonts_of_boxes_and_of_pieces_are_never_taken():

@@ -37,7 +37,7 @@ COLORS = (
     (170, 240, 170),
 )
 _GAP, _BETWEEN, _MARGIN = 3, 16, 14  # pixels
-_TEXT = 17  # pixels
+_TEXT, _NAME = 17, 14  # pixels: of the words, of a picture's name
 _LINE = 25
 _NARROWEST = 560
 _NAMED = 0.01  # a class less probable is left out, the first excepted
@@ -83,8 +83,15 @@ def draw_concepts(
     ]
     columns = min(columns or 3, len(pairs))
     width = max(pair.width for pair in pairs)
-    rows = [pairs[first : first + columns] for first in range(0, len(pairs), columns)]
-    heights = [max(pair.height for pair in row) for row in rows]
+    # Of one picture the name stands above.
+    names = [name or "" for name in concepts.images] if len(pairs) > 1 else [""] * len(pairs)
+    captions = [_caption(name, pair.width) for name, pair in zip(names, pairs, strict=True)]
+    below_pair = _LINE if any(text for text, _ in captions) else 0
+    rows = [
+        list(zip(pairs, captions, strict=True))[first : first + columns]
+        for first in range(0, len(pairs), columns)
+    ]
+    heights = [max(pair.height for pair, _ in row) + below_pair for row in rows]
     page_width = max(columns * (width + _BETWEEN) - _BETWEEN + 2 * _MARGIN, _NARROWEST)
     room = 0.95 * (page_width - 2 * _MARGIN)  # Pillow sets each letter to whole pixels
     head = _written(header(concepts), room)
@@ -99,8 +106,11 @@ def draw_concepts(
         place = (_MARGIN, _MARGIN + _LINE * line + _TEXT)
         draw.text(place, text, "black", pillow_font(font, _TEXT), anchor="ls")
     for row, height in zip(rows, heights, strict=True):
-        for column, pair in enumerate(row):
-            page.paste(pair, (_MARGIN + column * (width + _BETWEEN), top))
+        for column, (pair, (text, font)) in enumerate(row):
+            left = _MARGIN + column * (width + _BETWEEN)
+            page.paste(pair, (left, top))
+            place = (left, top + pair.height + _NAME + 2)
+            draw.text(place, text, "#555555", pillow_font(font, _NAME), anchor="ls")
         top += height + _BETWEEN
     for number, entry in enumerate(entries):
         _badge(draw, (_MARGIN + _LINE // 2, below + _LINE // 2), number, radius=_LINE // 2 - 1)
@@ -124,6 +134,7 @@ def header(concepts: Parts) -> tuple[str, ...]:
                 name,
             ]
         ),
+        "p, score: what the network gives the class if its layer has this concept alone",
     )
 
 
@@ -132,9 +143,9 @@ def legend(concepts: Parts) -> tuple[str, ...]:
     return tuple(
         sentence(
             [
-                f"{name} {short_number(one.score)}"
+                f"{name} score {short_number(one.score)}"
                 if one.probability is None
-                else f"{name} {short_probability(one.probability)}"
+                else f"{name} p {short_probability(one.probability)}"
                 for place, (name, one) in enumerate(zip(names, classes, strict=True))
                 if place == 0 or one.probability is None or one.probability >= _NAMED
             ]
@@ -193,6 +204,12 @@ def _pair(
 def _largest(maps: Sequence[np.ndarray]) -> np.ndarray:
     """(concepts,) the largest value of each in all pictures."""
     return np.asarray(np.max([one.max((1, 2)) for one in maps], axis=0))
+
+
+def _caption(name: str, width: int) -> tuple[str, str]:
+    """A picture's name on one line below it, and its font."""
+    line = lettering(name)
+    return (wrap(line, _NAME, 0.95 * width, 1)[0] if line.text else ""), line.font
 
 
 def _badge(draw: ImageDraw.ImageDraw, center: tuple[int, int], number: int, *, radius: int) -> None:

@@ -8,6 +8,9 @@ import numpy as np
 
 _CORE, _CASING = 1.5, 1.1  # pixels wide: the white line, and the dark one on either side
 _CASING_COLOR, _CASING_OPACITY = (15, 15, 20), 0.75
+# A map of single pixels, such as saliency, crosses a level at every speck: nothing but lines would
+# be seen. Specks have fewer pixels than their edges; so few edges are those of a small picture.
+_FEW_EDGES = 200
 _DASH = 5  # pixels of a dash and of a gap, of lines 1.5 pixels wide
 
 
@@ -75,7 +78,9 @@ def _near(shares: np.ndarray, level: float, reach: int) -> np.ndarray:
     across = above[:, 1:] != above[:, :-1]
     crossed[:, 1:] |= across
     crossed[:, :-1] |= across
-    if not crossed.any():
+    edges, beyond = np.count_nonzero(crossed), np.count_nonzero(above)
+    of_specks = edges > _FEW_EDGES and min(beyond, above.size - beyond) < edges
+    if not edges or of_specks:
         return np.empty(0, np.intp)
     rows = np.flatnonzero(crossed.any(1))
     columns = np.flatnonzero(crossed.any(0))

@@ -45,10 +45,10 @@ def lettering(text: str) -> Lettering:
     plain = plain_font()
     if _has(plain, text):
         return Lettering(text, plain)
-    line = _lettering(text, fonts())
-    if line.text == text or not (newer := newer_fonts()):
-        return line
-    return _lettering(text, (*fonts(), *newer))
+    found = _lettering(text, fonts())
+    if found.text != text:  # a font that was installed after matplotlib made its list may have it
+        found = _lettering(text, (*fonts(), *fonts_not_listed()))
+    return found
 
 
 @lru_cache(maxsize=4096)
@@ -93,17 +93,28 @@ def fonts() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
-def newer_fonts() -> tuple[str, ...]:
-    """Font files of this machine that matplotlib does not list.
-
-    Matplotlib keeps its list in a file, for years; a font that was installed since is not in it.
-    """
+def fonts_not_listed() -> tuple[str, ...]:
+    """Font files that matplotlib's list, which it keeps on the disk, does not have yet."""
     from matplotlib import font_manager
 
-    listed = {entry.fname for entry in font_manager.fontManager.ttflist}
-    return tuple(sorted(set(font_manager.findSystemFonts()) - listed))
+    listed = {str(Path(entry.fname)) for entry in font_manager.fontManager.ttflist}
+    found = {str(Path(file)) for file in font_manager.findSystemFonts()} - listed
+    names = {file: Path(file).stem.lower().replace("-", "").replace("_", "") for file in found}
+    usable = [
+        file
+        for file, name in names.items()
+        if not any(one.replace(" ", "") in name for one in (*_NOT_FOR_TEXT, *_TEX))
+    ]
+
+    def plainness(file: str) -> tuple[object, ...]:
+        slanted = any(word in names[file] for word in ("italic", "oblique"))
+        heavy = any(word in names[file] for word in ("bold", "black", "light", "thin", "heavy"))
+        return slanted, heavy, "sans" not in names[file], file
+
+    return tuple(sorted(usable, key=plainness))
 
 
+@lru_cache(maxsize=1)
 def plain_font() -> str:
     """The file of DejaVu Sans, which ships with matplotlib; matplotlib is not loaded for it."""
     found = find_spec("matplotlib")
