@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,20 @@ class OnRay:
         address: of the cluster; `"auto"` takes one that runs here, or starts one on this machine.
         most: actors; None takes one for each CPU of the cluster, or for each of its graphics cards
             where the model is on one.
+        note: hears, in sentences, what is waited for before the work begins.
     """
 
-    def __init__(self, folder: Path, work: Work, address: str, most: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        work: Work,
+        address: str,
+        most: int | None,
+        note: Callable[[str], None],
+    ) -> None:
         self._ray = needed("ray", "a run on Ray", "ray")
         self._folder, self._work, self._address, self._most = folder, work, address, most
+        self._note = note
         self._actors: dict[int, _Actor] = {}
         self._number = 0
         self._unborn = 0
@@ -77,14 +86,13 @@ class OnRay:
 
     def _wait_until_ready(self, number: int) -> None:
         actor = self._actors[number]
-        begun = time.monotonic()
+        begun, said = time.monotonic(), False
         while not self._ray.wait([actor.ready], timeout=_LOOK)[0]:
-            if time.monotonic() - begun > 20 * _SILENCE:
-                raise DataError(
-                    f"no actor could start within {20 * _SILENCE:.0f} seconds; the cluster has "
-                    f"{self._resources()}. Free what the run waits for, or give fewer workers."
-                )
+            if not said and time.monotonic() - begun > _SILENCE:
+                said = True
+                self._note(f"waiting for an actor to start; the cluster has {self._resources()}")
         self._ray.get(actor.ready)
+        actor.is_ready = True
 
     def do(self, results: Results) -> None:
         """Do all that is scheduled.

@@ -109,7 +109,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with (
         locked(folder, f"another run is writing into '{folder}'"),
-        _crew(folder, work, workers, ray) as crew,
+        _crew(folder, work, workers, ray, say) as crew,
     ):
         before = RunRequest.read(folder)
         if before is None and parts_done(folder):
@@ -134,10 +134,12 @@ def run(
     return Run(folder, told)
 
 
-def _crew(folder: Path, work: Work, workers: int | None, ray: str | None) -> Crew:
+def _crew(
+    folder: Path, work: Work, workers: int | None, ray: str | None, note: Callable[[str], None]
+) -> Crew:
     """Who explains."""
     if ray is not None:
-        return OnRay(folder, work, ray, workers or None)
+        return OnRay(folder, work, ray, workers or None, note)
     if workers == 0:
         return Here(work)
     device = next((one.device.type for one in work.explainer.module.parameters()), "cpu")

@@ -6,6 +6,7 @@ A *uri* is an absolute path of this machine, or an address with a scheme: `s3://
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from seewhy.runs.needs import needed
 _T = TypeVar("_T")
 _TRIES = 4  # of a read from a remote store
 _PAUSE = 0.5  # seconds before the second try; twice as long before each further one
+_OF_ARROW = ("s3", "gs", "gcs", "abfs")
 _AT_ONCE = 16  # pictures on their way from a remote store
 
 
@@ -56,8 +58,27 @@ def file_system(uri: str) -> tuple[Any, str]:
     try:
         system, path = core.url_to_fs(uri)
     except (ImportError, ValueError) as error:
+        if uri.partition("://")[0] in _OF_ARROW and isinstance(error, ImportError):
+            return _by_arrow(uri)
         raise ImageError(f"'{uri}' cannot be reached: {error}.") from error
     return system, path
+
+
+@functools.cache
+def _arrow_system(bucket: str) -> Any:
+    from fsspec.implementations.arrow import ArrowFSWrapper
+    from pyarrow.fs import FileSystem
+
+    return ArrowFSWrapper(FileSystem.from_uri(bucket)[0])
+
+
+def _by_arrow(uri: str) -> tuple[Any, str]:
+    """Pyarrow reads these stores itself, where fsspec's own package for them is not installed."""
+    scheme, _, path = uri.partition("://")
+    try:
+        return _arrow_system(f"{scheme}://{path.partition('/')[0]}"), path
+    except Exception as error:  # its clients raise their own kinds
+        raise ImageError(f"'{uri}' cannot be reached: {error}.") from error
 
 
 def read_bytes(uri: str, offset: int | None = None, size: int | None = None) -> bytes:
