@@ -45,7 +45,7 @@ def test_no_option_value_or_word_is_cut(name, width, monkeypatch):
 def test_the_panels_of_every_command_have_one_order(name, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     said = CliRunner().invoke(app, [name, "--help"]).stdout
-    titles = [title for title in re.findall("╭─ (.+?) ─", said)]
+    titles: list[str] = re.findall("╭─ (.+?) ─", said)
     assert titles == [panel for panel in PANELS if panel in titles]
     assert OPTIONS in titles
 
@@ -105,6 +105,6 @@ def test_the_layers_to_try_begin_with_the_default():
 def test_layers_shows_the_rest_on_demand(seewhy):
     few, all_ = (seewhy("layers", TINY[1], *TINY[2:], *more).stdout for more in ((), ("--all",)))
     assert "features.1" in all_
-    assert "and 2 more layers. List them: seewhy layers tiny_networks:Colours --all" in few
+    assert "and 3 more layers. List them: seewhy layers tiny_networks:Colours --all" in few
     assert "more layers" not in all_
     assert few.index("mixed") < few.index("Default layer: mixed")
