@@ -111,7 +111,7 @@ def test_a_bad_picture_is_named_and_the_status_is_1(
     [
         (("--metrics", "pointin"), "did you mean pointing"),
         (("--metrics", "energy", "--set", "energy.colour=1"), "no option 'colour'"),
-        (("--metrics", "energy", "--set", "road.noise=1"), "'road' is not among the metrics"),
+        (("--metrics", "energy", "--set", "road.noise=1"), "'road' is not measured"),
         (("--metrics", "road", "--set", "road.noise=much"), "a value like 0.01 is wanted"),
         (("--metrics", "energy", "--set", "energy.=1"), "cannot be read"),
         (("--method", "grad-cat"), "did you mean grad-cam"),
@@ -169,7 +169,7 @@ def test_a_test_says_of_whom_it_cannot_tell(
                "--pictures", 1)
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    said = "another class's map: too few pictures to say of cam, eigen-cam"
+    said = "another class's map: too few pictures to decide on cam, eigen-cam"
     assert said in done.stdout
     content = json.loads((tmp_path / "seewhy-out/evaluation/evaluation.json").read_text())
     verdicts = {x["method"]: x["verdict"] for x in content["results"] if x["subset"] == "all"
@@ -219,14 +219,14 @@ def test_corrected_annotations_are_computed_anew_and_said(
     wrong = [{**one, "boxes": [[20, 0, 32, 4]]} for one in entries[:2]]
     (tmp_path / data).write_text(json.dumps([*wrong, *entries[2:]]))
     first = seewhy(*asked)
-    assert "computed anew" not in first.stdout
+    assert "computed again" not in first.stdout
     (tmp_path / data).write_text(json.dumps(entries))
     second = seewhy(*asked)
-    assert "2 computed anew: the picture or its annotation has changed" in second.stdout
+    assert "2 computed again, because the picture or its annotation has changed" in second.stdout
     seewhy(*asked, "--out", "fresh")
     results = [
         json.loads((tmp_path / folder / "evaluation.json").read_text())["results"]
         for folder in ("seewhy-out/evaluation", "fresh")
     ]
     assert results[0] == results[1]
-    assert "computed anew" not in seewhy(*asked).stdout
+    assert "computed again" not in seewhy(*asked).stdout

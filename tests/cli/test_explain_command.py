@@ -82,7 +82,7 @@ def test_bad_files_are_named_and_the_others_go_on(seewhy, picture):
         ("empty.jpg", "missing.png", "text.png", "cut.png"), errors[:4], strict=True
     ):
         assert name in line
-    assert errors[4] == "error: 4 of 5 pictures could not be explained"
+    assert errors[4] == "error: 4 of 5 pictures could not be explained."
     assert written() == ["good-tiny_networks-colours-grad-cam-class-0.jpg"]
 
 
@@ -172,13 +172,26 @@ def test_the_nearest_names_are_offered(seewhy, picture):
     assert "mixed" in seewhy("explain", picture(), *TINY, "--layer", "mixt").stderr
 
 
-@pytest.mark.parametrize("words", [("nothing.png",), ("*.tif",), ("empty",), ("a.png", "b/*")])
-def test_no_picture_at_all_is_a_usage_error(seewhy, words):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nothing.png",), ["file 'nothing.png' not found. Check the path."]),
+        (("*.tif",), ["the pattern '*.tif' matches no file. Check the path."]),
+        (("empty",), ["folder 'empty' contains no pictures (files such as .jpg or .png)."]),
+        (
+            ("a.png", "b/*"),
+            [
+                "the pattern 'b/*' matches no file. Check the path.",
+                "file 'a.png' not found. Check the path.",
+            ],
+        ),
+    ],
+)
+def test_no_picture_at_all_is_a_usage_error_with_a_line_for_each(seewhy, words, said):
     Path("empty").mkdir()
     result = seewhy("explain", *words, *TINY)
     assert result.exit_code == 2
-    assert "no picture was found" in result.stderr
-    assert words[0] in result.stderr
+    assert result.stderr.splitlines() == [f"error: {line}" for line in said]
 
 
 def test_a_pattern_without_a_match_fails_beside_others_that_match(seewhy, picture):
@@ -297,7 +310,7 @@ def test_runs_with_another_model_or_layer_keep_their_own_files(seewhy, picture):
 def test_out_that_reads_like_a_file_is_refused(seewhy, picture):
     result = seewhy("explain", picture("a.png"), *TINY, "--out", "maps/a.png")
     assert result.exit_code == 2
-    assert "a folder is wanted" in result.stderr
+    assert "looks like a file name, but explain needs a folder" in result.stderr
     assert "--out maps/a" in result.stderr.replace("\n", " ")
     assert not Path("maps").exists()
 

@@ -120,7 +120,7 @@ def test_what_a_folder_leaves_out_is_counted_and_named(tmp_path):
     touch(tmp_path, "none/x.svg")
     found = find_pictures([str(tmp_path / "none")], leave_out=NOWHERE)
     assert found.pictures == []
-    assert "holds no file with the ending of a picture" in found.misses[0]
+    assert "contains no pictures" in found.misses[0]
     assert "1 file is left out: 1 .svg" in found.left_out[0]
 
 

@@ -80,7 +80,7 @@ def test_the_formats_are_those_of_the_package(seewhy, spots):
     assert all(f"{name}: " in seewhy("label", "--help").output for name in WRITTEN)
     result = seewhy("label", spots, *TINY, "--format", "folder")
     assert result.exit_code == 2
-    assert "--format 'folder' is not known; choose one of coco, voc, yolo, masks" in result.stderr
+    assert "--format 'folder' is not known. Choose from coco, voc, yolo, masks" in result.stderr
     assert complete_formats("m") == ["masks"]
 
 
@@ -132,7 +132,7 @@ def test_bad_pictures_are_named_and_the_others_labelled(seewhy, spots):
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert "broken.png" in errors[0]
     assert "zero.jpg" in errors[1]
-    assert errors[2] == "error: 2 of 4 pictures could not be labelled"
+    assert errors[2] == "error: 2 of 4 pictures could not be labelled."
     assert len(labelled()["images"]) == 2
     assert json.loads(Path("seewhy-labels/protocol.json").read_text())["failed"] == [
         "photos/broken.png", "photos/zero.jpg",
@@ -144,7 +144,7 @@ def test_where_none_can_be_labelled_nothing_is_written(seewhy):
     Path("bad/a.png").write_text("no picture")
     result = seewhy("label", "bad", *TINY)
     assert result.exit_code == 1
-    assert "nothing was written" in result.stderr
+    assert "Nothing was written" in result.stderr
     assert not Path("seewhy-labels").exists()
 
 
@@ -224,7 +224,7 @@ def test_objects_of_improbable_classes_are_left_out(seewhy, spots, labels):
     assert min(one["score"] for one in kept) >= middle
     assert len(labelled("some")["images"]) == 2
     gone = len(objects) - len(kept)
-    assert f"{gone} objects are left out: the model gives their class less than" in result.stdout
+    assert f"{gone} objects are left out: the probability of their class is below" in result.stdout
     assert json.loads(Path("some/protocol.json").read_text())["min_probability"] == middle
     assert json.loads(Path("all/protocol.json").read_text())["min_probability"] is None
 
@@ -315,10 +315,10 @@ def test_a_failure_while_writing_leaves_nothing(seewhy, spots, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--min-probability", "50"], "a probability from 0 to 1 is wanted"),
-        (["--threshold", "15"], "from 0 to below 1 is wanted, such as 0.15"),
-        (["--method", "grad-cam,cam"], "2 methods were given"),
-        (["--class-from-folder", "-t", "0"], "choose one of them"),
+        (["--min-probability", "50"], "--min-probability must be from 0 to 1, not 50"),
+        (["--threshold", "15"], "--threshold must be at least 0 and below 1, such as 0.15"),
+        (["--method", "grad-cam,cam"], "label uses one method, but 2 were given"),
+        (["--class-from-folder", "-t", "0"], "cannot be combined"),
         (["--method", "gradcam"], "did you mean"),
     ],
 )
@@ -331,18 +331,18 @@ def test_a_wrong_command_is_an_error_before_the_model_is_loaded(seewhy, spots, w
 def test_labels_are_made_from_one_layer(seewhy, spots):
     result = seewhy("label", spots, *TINY, "--layer", "*")
     assert result.exit_code == 2
-    assert "labels are made from one" in result.stderr
+    assert "label uses one layer" in result.stderr
     assert seewhy("label", spots, *TINY, "--layer", "features.0").exit_code == 0
 
 
 def test_the_argument_is_a_folder_with_pictures(seewhy, picture):
     result = seewhy("label", picture("a.png"), *TINY)
     assert result.exit_code == 2
-    assert "a folder of pictures is wanted" in result.stderr
+    assert "Give a folder of pictures" in result.stderr
     Path("empty").mkdir()
     result = seewhy("label", "empty", *TINY)
     assert result.exit_code == 1
-    assert "holds no file with the ending of a picture" in result.stderr
+    assert "contains no pictures" in result.stderr
 
 
 def test_the_preview_is_spread_over_the_pictures():

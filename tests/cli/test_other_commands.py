@@ -118,7 +118,11 @@ def test_layers_marks_the_choice_and_says_why(seewhy):
     assert result.exit_code == 0, result.output
     (marked,) = (line for line in result.stdout.splitlines() if line.startswith("→   "))
     assert marked.split() == ["→", "mixed", "Conv2d", "3×16×16", "channels", "first"]
-    assert "last spatial feature map" in result.stdout
+    assert (
+        "→ Default layer: mixed. Reason: 'mixed' gives the last spatial feature map"
+        in result.stdout
+    )
+    assert "Choose another with --layer NAME." in result.stdout
     found = json.loads(seewhy("layers", TINY[1], *TINY[2:], "--json").stdout)
     assert found["chosen"] == "mixed"
     assert found["layers"][0] == {

@@ -23,14 +23,29 @@ from seewhy.cli import (
     run,
 )
 from seewhy.cli.groups import grouped
+from seewhy.cli.help import PlainCommand, paragraphs, print_help
 from seewhy.cli.terminal import say_error
 from seewhy.errors import SeewhyError
 from seewhy.memory import keep_freed_memory
 from seewhy.version import __version__
 
+_WRONG_USE: Any = typer.BadParameter.__base__
+"""Click's UsageError: newer versions of Typer carry Click inside, under a private name."""
+
+
+def _in_plain_words(message: str) -> str:
+    """Click's message without the words of the library that checks the values."""
+    plain = message.replace("Value error, ", "").replace("Input should be", "it must be")
+    return plain if plain.endswith((".", "?")) else f"{plain}."
+
 
 class Commands(TyperGroup):
     """The commands, in the order of this file; a user's mistake ends as one line and exit 2."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Print the help, with the first paragraph of each command's."""
+        says = [(name, paragraphs(self.commands[name])[0][0]) for name in self.list_commands(ctx)]
+        print_help(self, ctx, says)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was typed."""
@@ -39,9 +54,13 @@ class Commands(TyperGroup):
         except SeewhyError as error:
             say_error(str(error))
             raise typer.Exit(2) from None
+        except _WRONG_USE as error:
+            path = error.ctx.command_path if error.ctx else "seewhy"
+            say_error(f"{_in_plain_words(error.format_message())} See: {path} --help")
+            raise typer.Exit(2) from None
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
-        """In the order in which they are needed, not of the alphabet."""
+        """List the commands by how early a user needs them, not by the alphabet."""
         return list(self.commands)
 
 
@@ -70,20 +89,28 @@ def seewhy(
         ),
     ] = False,
 ) -> None:
-    """Shows why a vision model decided: class activation maps for any PyTorch image model."""
+    """Explain the decisions of a PyTorch vision model with class activation maps.
+
+    Example: seewhy demo
+
+    Example: seewhy explain cat.jpg --target tabby
+    """
 
 
-app.command("demo")(demo.demo)
-app.command("explain")(grouped(explain.explain))
-app.command("compare")(grouped(compare.compare))
-app.command("features")(grouped(features.features))
-app.command("concepts")(grouped(concepts.concepts))
-app.command("run")(grouped(run.run))
-app.command("label")(grouped(label.label))
-app.command("evaluate")(grouped(evaluate.evaluate))
-app.command("layers")(grouped(layers.layers))
-app.command("methods")(methods.methods)
-app.command("models")(models.models)
+for _command in (
+    demo.demo,
+    explain.explain,
+    compare.compare,
+    features.features,
+    concepts.concepts,
+    run.run,
+    label.label,
+    evaluate.evaluate,
+    layers.layers,
+    methods.methods,
+    models.models,
+):
+    app.command(_command.__name__, cls=PlainCommand)(grouped(_command))
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import typer
 
 from seewhy.cli import options, parsing
 from seewhy.cli.file_names import slug, told_apart
+from seewhy.cli.help import RESULTS as RESULTS_PANEL
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import (
@@ -31,21 +32,25 @@ def compare(
         list[str],
         typer.Argument(
             metavar="PICTURE",
-            help="A file; several files, folders or patterns make a contact sheet.",
+            help="A picture file. Several files, a folder or a pattern make a contact sheet.",
             show_default=False,
         ),
     ],
     model: options.Models = None,
     target: options.Targets = None,
     method: options.Methods = None,
+    settings: options.MethodOptions = None,
     layer: options.Layers = None,
+    output: options.Output = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="FILE",
-            help="The file: .png, .jpg, .webp, .pdf or .svg (the grid), .npz or .json (the data).",
+            help="Write this file: .png, .jpg, .webp, .pdf or .svg for the drawing, .npz or .json "
+            "for the data.",
+            rich_help_panel=RESULTS_PANEL,
             show_default="seewhy-out/PICTURE-comparison.png",
         ),
     ] = None,
@@ -54,26 +59,23 @@ def compare(
         typer.Option(
             "--true",
             metavar="CLASS,...",
-            help="Of several pictures: the class of each, or 'folder' if the name of a picture's "
-            "folder is its class. The wrong ones are drawn first.",
+            help="Give the true class of each of several pictures, or 'folder' if the folder name "
+            "is the class. Misclassified pictures are drawn first.",
         ),
     ] = None,
-    settings: options.MethodOptions = None,
-    output: options.Output = None,
     same_scale: options.SameScale = False,
-    speed: options.SpeedOptions = options.SpeedOptions(),
     drawing: options.DrawingOptions = options.DrawingOptions(),
     loading: ModelOptions = ModelOptions(),
+    speed: options.SpeedOptions = options.SpeedOptions(),
 ) -> None:
     """Compare methods, layers, classes or models on one picture, or many pictures on one page.
 
     Columns are the last option given several values, in the order model, method, layer, target.
+    All others are rows. Several pictures are one row each, and all have the same scale.
 
-    The rest are rows. Of several pictures each is a row, and all have one scale.
+    The model options apply to every --model.
 
-    The model options hold for every --model.
-
-    Example: seewhy compare cat.jpg --method grad-cam,layer-cam,hires-cam --target top3
+    Example: seewhy compare cat.jpg -M grad-cam,layer-cam,hires-cam -t top3
     """
     methods = parsing.known_methods(method)
     method_options = parsing.method_options(settings, methods)
@@ -102,7 +104,7 @@ def compare(
             raise typer.Exit(1) from None
         comparison.save(path, same_scale=same_scale, **look)
     found = [one for row in comparison.rows for one in row]
-    # What a model gives a class depends on no method or layer: once is enough.
+    # The probability of a class does not depend on method or layer, so it is shown once.
     with_model = len(loaded) > 1
     names = told_apart(pictures)
     of_row = [names[picture] for picture in pictures] if several else [""]
@@ -137,16 +139,17 @@ def compare(
 
 
 def _pictures(images: Sequence[str]) -> list[str]:
-    """The pictures that are meant; one alone is taken as it is, so that its own error is said."""
+    """Find the pictures. A single file is not checked here, so that its own error is reported."""
     if len(images) == 1 and not Path(images[0]).is_dir() and not set("*?[") & set(images[0]):
         return list(images)
     given = find_pictures(images, leave_out=Path("seewhy-out"))
     for left_out in given.left_out:
         say_note(left_out)
-    for miss in given.misses:
-        say_error(miss)
-    if not given.pictures or given.misses:
-        raise ImageError("not all pictures were found; give files, folders or patterns that exist")
+    if given.misses:
+        *others, last = given.misses
+        for miss in others:
+            say_error(miss)
+        raise ImageError(last)
     return given.pictures
 
 
@@ -154,7 +157,9 @@ def _true_classes(true: str | None, pictures: Sequence[str]) -> list[str | int] 
     if true is None:
         return None
     if len(pictures) < 2:
-        raise TargetError("--true takes the classes of several pictures; one picture was given")
+        raise TargetError(
+            "--true takes the classes of several pictures. Remove it for one picture."
+        )
     named = [Path(one).resolve().parent.name for one in pictures]
     words = named if true == "folder" else [one.strip() for one in true.split(",")]
     return [int(one) if one.isdecimal() else one for one in words]

@@ -9,6 +9,8 @@ import typer
 
 from seewhy.cli import options
 from seewhy.cli.file_names import slug
+from seewhy.cli.help import DRAWING
+from seewhy.cli.help import RESULTS as RESULTS_PANEL
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import progress, say, say_error, say_note, say_warnings, show_table
@@ -20,45 +22,47 @@ def concepts(
     images: Annotated[
         list[str],
         typer.Argument(
-            metavar="PICTURE...", help="Files, folders or patterns.", show_default=False
+            metavar="PICTURE", help="Picture files, folders or patterns.", show_default=False
         ),
     ],
     model: options.Model = "demo",
     layer: options.Layer = None,
     count: Annotated[
-        int, typer.Option("--count", min=1, max=8, metavar="N", help="How many concepts.")
+        int, typer.Option("--count", min=1, max=8, metavar="N", help="Find N concepts, at most 8.")
     ] = 5,
     top: Annotated[
-        int, typer.Option("--top", min=1, metavar="N", help="How many classes to name for each.")
+        int, typer.Option("--top", min=1, metavar="N", help="Name N classes per concept.")
     ] = 3,
+    output: options.Output = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="FILE",
-            help="The file: .png, .jpg, .pdf or .svg (a drawing), .npz or .json (the data).",
+            help="Write this file: .png, .jpg, .webp, .pdf or .svg for the drawing, .npz or .json "
+            "for the data.",
+            rich_help_panel=RESULTS_PANEL,
             show_default="seewhy-out/PICTURE-LAYER-concepts.png",
         ),
     ] = None,
-    output: options.Output = None,
     columns: Annotated[
         int | None,
         typer.Option(
             "--columns",
             min=1,
             metavar="N",
-            help="Pictures in a row.",
-            rich_help_panel="Drawing",
+            help="Draw N pictures per row.",
+            rich_help_panel=DRAWING,
             show_default="up to three",
         ),
     ] = None,
     loading: ModelOptions = ModelOptions(),
 ) -> None:
-    """Find the concepts that a layer holds in some pictures, and the classes they speak for.
+    """Find visual concepts that recur in pictures, and the classes that each concept supports.
 
-    Deep feature factorisation: the layer's activations at all positions of all pictures, taken
-    apart into a few non-negative directions.
+    The method is deep feature factorisation: a non-negative matrix factorisation of the layer's
+    activations at all positions of all pictures.
 
     Example: seewhy concepts cats/*.jpg dogs/*.jpg --count 6
     """
@@ -95,7 +99,7 @@ def concepts(
         f"'{found.layer}' of {found.model}: {100 * found.explained:.0f} % of the layer's energy\n"
     )
     show_table(
-        ["concept", "speaks for"],
+        ["concept", "supports"],
         [(number, words) for number, words in enumerate(legend(found), 1)],
         right=("concept",),
     )

@@ -24,10 +24,11 @@ LAYERS = ("blocks.1", "blocks.2", "blocks.4", "blocks.5", "blocks.6")
 
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the pictures go.")
+        Path,
+        typer.Option("--out", "-o", metavar="FOLDER", help="Write the pictures into this folder."),
     ] = Path("seewhy-out/demo"),
 ) -> None:
-    """Explain the photographs that come with seewhy, offline: a first look, in seconds."""
+    """Explain the sample photographs of seewhy. Nothing is downloaded; it takes seconds."""
     loaded = ModelOptions().load("demo")
 
     from seewhy.comparison import compare
@@ -69,7 +70,7 @@ def demo(
     for words, path in (
         (f"{len(METHODS)} methods for the first three classes of {first.name}", methods_at),
         (f"{len(LAYERS)} layers, from early to late, on {last.name}", layers_at),
-        (f"the {len(maps.channels)} channels that speak most for '{maps.label}'", features_at),
+        (f"the {len(maps.channels)} channels that support '{maps.label}' most", features_at),
     ):
         say(f"{words}:\n  {path}")
     say_warnings((one.label, one.warnings) for one in explanations)

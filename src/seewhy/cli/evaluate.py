@@ -13,6 +13,7 @@ from rich.console import Console
 
 from seewhy.cli import options, parsing
 from seewhy.cli.completion import complete_metrics
+from seewhy.cli.help import DATA, RESULTS
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import progress, say, say_error, say_json, say_note, show_table
 from seewhy.dataset.formats import FORMATS
@@ -24,11 +25,24 @@ if TYPE_CHECKING:
 
 
 class Explained(str, Enum):
-    """Whose class is explained."""
+    """The class to explain."""
 
     LABEL = "label"
     PREDICTED = "predicted"
 
+
+_ASKED = {
+    "Localisation": ("region", "boxes", "mask", "collage"),
+    "Faithfulness": ("score", "score and explain"),
+    "Stability": ("explain", "seeds"),
+    "Sanity": ("model", "classes"),
+}
+"""The question of a group of metrics, and what its metrics need."""
+
+_METRICS = " ".join(
+    f"{group}: {', '.join(name for name, one in METRICS.items() if one.needs in needs)}."
+    for group, needs in _ASKED.items()
+)
 
 _GAP = 2  # columns between two of a table
 _CONFUSED, _WRONG = 5, 10  # pairs of classes and wrong pictures that the terminal shows
@@ -41,71 +55,22 @@ def evaluate(
             "--data",
             "-d",
             metavar="PATH",
-            help="A folder by class; one with Annotations/*.xml (Pascal VOC); COCO's JSON; a CSV "
-            "or JSON of classes and boxes.",
+            help="Read annotated pictures: a folder with one subfolder per class, Pascal VOC, "
+            "COCO, YOLO, masks, or a CSV or JSON table of classes and boxes.",
             show_default=False,
+            rich_help_panel=DATA,
         ),
     ],
-    model: options.Model = "demo",
-    method: options.Methods = None,
-    metrics: Annotated[
-        list[str] | None,
+    limit: Annotated[
+        int | None,
         typer.Option(
-            "--metrics",
-            metavar="NAME,...",
-            help=f"One or several of {', '.join(METRICS)}.",
-            show_default="what the data allows and is quick",
-            autocompletion=complete_metrics,
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE,...",
-            help="Options of the methods, such as samples=20, and of the metrics, such as "
-            "deletion.step=448, road.shares=0.1:0.5 or pointing.on=mask.",
-        ),
-    ] = None,
-    target: Annotated[
-        Explained,
-        typer.Option(
-            "--target",
-            "-t",
-            metavar="WHOSE",
-            help="label: each picture's own class; predicted: the model's.",
-        ),
-    ] = Explained.LABEL,
-    misclassified: Annotated[
-        bool,
-        typer.Option(
-            "--misclassified",
-            metavar="",
-            help="Use those pictures too whose predicted class is wrong.",
-        ),
-    ] = False,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            "--classes",
-            metavar="FILE",
-            help="The model's classes of each label of the data: JSON or CSV.",
-            show_default="by name or number",
-        ),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--only", metavar="LABEL,...", help="Of the data's labels these.", show_default="all"
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            "--images",
-            metavar="FOLDER",
-            help="Where the pictures are.",
-            show_default="where the layout has them",
+            "--limit",
+            "-n",
+            min=1,
+            metavar="N",
+            help="Evaluate a random sample of N pictures.",
+            show_default="all",
+            rich_help_panel=DATA,
         ),
     ] = None,
     kind: Annotated[
@@ -113,32 +78,139 @@ def evaluate(
         typer.Option(
             "--kind",
             metavar="NAME",
-            help=f"The format of the data: one of {', '.join(FORMATS)}.",
-            show_default="recognised by what is there",
+            help=f"Name the format of the data: {', '.join(FORMATS)}.",
+            show_default="detected automatically",
+            rich_help_panel=DATA,
         ),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", metavar="NAME", help="The part of the data set, such as val."),
-    ] = None,
-    limit: Annotated[
-        int | None,
         typer.Option(
-            "--limit",
-            min=1,
-            metavar="N",
-            help="Evaluate a random sample of N pictures.",
-            show_default="all",
+            "--split",
+            metavar="NAME",
+            help="Use this part of the data set, such as val.",
+            rich_help_panel=DATA,
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images",
+            metavar="FOLDER",
+            help="Look for the pictures in this folder.",
+            show_default="the usual place in the format",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    classes: Annotated[
+        Path | None,
+        typer.Option(
+            "--classes",
+            metavar="FILE",
+            help="Read from this JSON or CSV file which classes of the model each label means.",
+            show_default="matched by name or index",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="LABEL,...",
+            help="Use only pictures with these labels.",
+            show_default="all",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    model: options.Model = "demo",
+    target: Annotated[
+        Explained,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="CLASS",
+            help="Explain the annotated class (label) or the predicted class (predicted).",
+        ),
+    ] = Explained.LABEL,
+    method: options.Methods = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAME,...",
+            help=f"Measure these, separated by commas. {_METRICS}",
+            show_default="the fast metrics that the annotations allow",
+            autocompletion=complete_metrics,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="KEY=VALUE,...",
+            help="Set options of the methods, such as samples=20, and of the metrics, such as "
+            "deletion.step=448, road.shares=0.1:0.5 or pointing.on=mask.",
+        ),
+    ] = None,
+    layer: options.Layer = None,
+    output: options.Output = None,
+    misclassified: Annotated[
+        bool,
+        typer.Option(
+            "--misclassified",
+            metavar="",
+            help="Use misclassified pictures too.",
+        ),
+    ] = False,
+    by_class: Annotated[
+        bool,
+        typer.Option(
+            "--by-class", metavar="", help="Average per class first, then over the classes."
+        ),
+    ] = False,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", help="Set the random seed."),
+    ] = 0,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Write the results into this folder. Run the same command again to resume; "
+            "changed pictures and annotations are computed again.",
+            rich_help_panel=RESULTS,
+        ),
+    ] = Path("seewhy-out/evaluation"),
+    restart: Annotated[
+        bool,
+        typer.Option(
+            "--restart",
+            metavar="",
+            help="Delete earlier results in the output folder and start again.",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            metavar="",
+            help="Print one line of JSON per result instead of the tables.",
+            rich_help_panel=RESULTS,
+        ),
+    ] = False,
     pictures: Annotated[
         int,
         typer.Option(
             "--pictures",
             min=0,
             metavar="N",
-            help="Draw N pictures with every method's map in the page, for each metric that "
-            "separates the methods (at most three).",
+            help="Draw N pictures with the map of every method, for up to three metrics on which "
+            "the methods differ.",
+            rich_help_panel=RESULTS,
         ),
     ] = 4,
     wrong: Annotated[
@@ -147,55 +219,27 @@ def evaluate(
             "--wrong",
             min=0,
             metavar="N",
-            help="Draw N of the wrong pictures in the page, with the maps of the predicted and of "
-            "the true class. All of them are listed.",
+            help="Draw N misclassified pictures with the maps of the predicted and the true "
+            "class. All of them are listed.",
+            rich_help_panel=RESULTS,
         ),
     ] = 12,
-    by_class: Annotated[
-        bool,
-        typer.Option(
-            "--by-class", metavar="", help="Means of the classes' means, not of all pictures."
-        ),
-    ] = False,
-    seed: Annotated[
-        int,
-        typer.Option("--seed", metavar="N", help="The seed of all that is random."),
-    ] = 0,
-    layer: options.Layer = None,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FOLDER",
-            help="Where the results go. An interrupted run resumes there; pictures whose file or "
-            "annotation has changed since are computed anew.",
-        ),
-    ] = Path("seewhy-out/evaluation"),
-    restart: Annotated[
-        bool,
-        typer.Option("--restart", metavar="", help="Delete the results of an earlier run first."),
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="One line of JSON a result, nothing else.")
-    ] = False,
-    output: options.Output = None,
-    batch_size: options.BatchSize = 8,
     loading: ModelOptions = ModelOptions(),
+    batch_size: options.BatchSize = 8,
 ) -> None:
-    """Measure how true maps are: faithful, well placed, stable, and dependent on the model.
+    """Measure the maps: faithfulness, localisation, stability, and dependence on the model.
 
-    The exit status is 0 if all pictures were used or misclassified, 1 if some were bad, 2 if the
-    command is wrong.
+    The exit status is 0 if no picture failed (a misclassified picture is no failure), 1 if some
+    could not be used, 2 if the command is wrong.
 
-    Example: seewhy evaluate --data val/annotations.json --method grad-cam,layer-cam --limit 100
+    Example: seewhy evaluate --data val/ --method grad-cam,layer-cam --limit 100
     """
     methods = parsing.known_methods(method)
     names = parsing.known_metrics(metrics)
     given = parsing.split(settings)
     of_methods = parsing.method_options([one for one in given if not _of_metric(one)], methods)
     if out.exists() and not out.is_dir():
-        raise DataError(f"--out '{out}' is a file; a folder is wanted")
+        raise DataError(f"--out '{out}' is a file, but evaluate needs a folder. Name a folder.")
 
     from seewhy.dataset import read_dataset, read_mapping
     from seewhy.evaluation.protocol import default_metrics
@@ -238,7 +282,10 @@ def evaluate(
         show(found, Console().width)
         say(f"\n{out / 'evaluation.html'}\n")
     if found.problems:
-        say_error(f"{len(found.problems)} pictures could not be used, or not by every method")
+        say_error(
+            f"{len(found.problems)} pictures could not be used with all methods. evaluation.json "
+            "lists the reasons."
+        )
         raise typer.Exit(1)
 
 
@@ -266,7 +313,7 @@ def show(found: Evaluation, width: int) -> None:
     say(f"{_counted(found.counts)}; intervals: 95 %, over pictures")
     few = {one["metric"]: None for one in found.results if one["interval"] == TOO_FEW}
     if few:
-        say(f"{', '.join(few)}: values without bounds, no interval below {LEAST} pictures")
+        say(f"{', '.join(few)}: no interval, because these metrics need at least {LEAST} pictures")
     say("")
     _show_decisions(found.decisions)
 
@@ -301,7 +348,7 @@ def _counted(counts: Mapping[str, int]) -> str:
             ("unreadable", "unreadable"),
             ("failed with a method", "failed with a method"),
             ("left out when the data was read", "left out when the data was read"),
-            ("computed anew", "computed anew: the picture or its annotation has changed"),
+            ("computed anew", "computed again, because the picture or its annotation has changed"),
         )
         if counts[kind]
     ]
@@ -334,7 +381,7 @@ def _show_decisions(decisions: Decisions) -> None:
         whole=["wrong picture"],
     )
     if (more := len(decisions.wrong) - _WRONG) > 0:
-        say(f"and {more} more; evaluation.json has them all")
+        say(f"and {more} more. evaluation.json lists all of them.")
 
 
 def _sure(probability: float | None) -> str:
@@ -347,7 +394,11 @@ def _verdicts(results: Sequence[Mapping[str, Any]], metric: str) -> str:
     for one in results:
         if (one["metric"], one["subset"]) == (metric, "all") and "verdict" in one:
             by_verdict.setdefault(one["verdict"], []).append(one["method"])
-    words = {"passes": "passed by", "fails": "failed by", "open": "too few pictures to say of"}
+    words = {
+        "passes": "passed by",
+        "fails": "failed by",
+        "open": "too few pictures to decide on",
+    }
     return "; ".join(f"{said} {', '.join(by_verdict[v])}" for v, said in words.items()
                      if v in by_verdict)  # fmt: skip
 

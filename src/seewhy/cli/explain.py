@@ -13,6 +13,7 @@ import typer
 from seewhy.cli import options, parsing
 from seewhy.cli.completion import complete_save_as
 from seewhy.cli.file_names import FileNames, told_apart
+from seewhy.cli.help import RESULTS as RESULTS_PANEL
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import (
@@ -79,33 +80,44 @@ def explain(
         list[str],
         typer.Argument(
             metavar="PICTURE",
-            help="Files, folders (with all below them) and patterns such as 'photos/**/*.jpg'.",
+            help="Picture files, folders (searched recursively) or patterns such as "
+            "'photos/**/*.jpg'.",
             show_default=False,
         ),
     ],
     model: options.Model = "demo",
     target: options.Targets = None,
     method: options.Methods = None,
+    settings: options.MethodOptions = None,
     layer: options.Layers = None,
     fuse: Annotated[
         options.Fusion | None,
         typer.Option(
             "--fuse",
             metavar="HOW",
-            help="One map from several layers: mean, max, scaled-max.",
-            show_default="a map each",
+            help="Combine the maps of several layers into one: mean, max or scaled-max.",
+            show_default="one map per layer",
         ),
     ] = None,
+    output: options.Output = None,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where the files go.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Write the files into this folder.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
     ] = Path("seewhy-out"),
     save_as: Annotated[
         str,
         typer.Option(
             "--save-as",
             metavar="KIND,...",
-            help="jpg, webp or png (a figure); npz or json (all there is to know, for "
-            "seewhy.load_explanation).",
+            help="Save a figure (jpg, webp, png) or the complete data (npz, json) for "
+            "seewhy.load_explanation.",
+            rich_help_panel=RESULTS_PANEL,
             autocompletion=complete_save_as,
         ),
     ] = "jpg",
@@ -114,29 +126,41 @@ def explain(
         typer.Option(
             "--overlay-only",
             metavar="",
-            help="The picture is the overlay alone, at the picture's size.",
+            help="Save only the overlay, at the size of the original picture.",
+            rich_help_panel=RESULTS_PANEL,
         ),
     ] = False,
     heat: Annotated[
         bool,
-        typer.Option("--heat", metavar="", help="The figure also shows the map alone."),
+        typer.Option(
+            "--heat",
+            metavar="",
+            help="Draw the map alone in the figure too.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
     ] = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", metavar="", help="One line of JSON an explanation, nothing else."),
+        typer.Option(
+            "--json",
+            metavar="",
+            help="Print one line of JSON per explanation instead of the table.",
+            rich_help_panel=RESULTS_PANEL,
+        ),
     ] = False,
-    settings: options.MethodOptions = None,
-    output: options.Output = None,
-    batch_size: options.BatchSize = 8,
-    speed: options.SpeedOptions = options.SpeedOptions(),
     drawing: options.DrawingOptions = options.DrawingOptions(),
     loading: ModelOptions = ModelOptions(),
+    batch_size: options.BatchSize = 8,
+    speed: options.SpeedOptions = options.SpeedOptions(),
 ) -> None:
-    """Show where the model saw what speaks for a class, for one picture or thousands.
+    """Draw heatmaps of the regions that support a class, for one picture or thousands.
 
-    The exit status is 0 if all were explained, 1 if some failed, 2 if the command is wrong.
+    The exit status is 0 if every picture was explained, 1 if some failed, 2 if the command is
+    wrong.
 
-    Example: seewhy explain cats/ --target tabby --target lynx --method grad-cam,layer-cam
+    Example: seewhy explain cat.jpg
+
+    Example: seewhy explain cats/ -t tabby -t lynx -M grad-cam,layer-cam
     """
     methods = parsing.known_methods(method)
     method_options = parsing.method_options(settings, methods)
@@ -187,8 +211,8 @@ def explain(
         show(lines, several_layers=several_layers)
         for note in loaded.notes:
             say(note)
-    if failed:
-        say_error(f"{len(failed)} of {len(pictures)} pictures could not be explained")
+    if failed and len(pictures) > 1:
+        say_error(f"{len(failed)} of {len(pictures)} pictures could not be explained.")
     if failed or misses:
         raise typer.Exit(1)
 
@@ -200,22 +224,24 @@ def _find(images: Sequence[str], out: Path) -> tuple[list[str], list[str]]:
         ImageError: there is no picture at all, or `out` is no folder.
     """
     if out.exists() and not out.is_dir():
-        raise ImageError(f"--out '{out}' is a file; a folder is wanted")
+        raise ImageError(f"--out '{out}' is a file, but explain needs a folder. Name a folder.")
     if out.suffix.lower() in RESULTS and not out.exists():
         raise ImageError(
-            f"--out '{out}' reads like a file, and a folder is wanted; explain writes a file for "
-            f"each map, so give a folder: --out {out.parent / out.stem}"
+            f"--out '{out}' looks like a file name, but explain needs a folder, because it writes "
+            f"one file per map. Use --out {out.parent / out.stem}"
         )
     given = find_pictures(images, leave_out=out)
     pictures, misses = given.pictures, given.misses
     for left_out in given.left_out:
         say_note(left_out)
+    if not any(Path(picture).exists() for picture in pictures):
+        misses += [f"file '{picture}' not found. Check the path." for picture in pictures]
+        *others, last = misses
+        for miss in others:
+            say_error(miss)
+        raise ImageError(last)
     for miss in misses:
         say_error(miss)
-    if not any(Path(picture).exists() for picture in pictures):
-        for picture in pictures:
-            say_error(f"there is no file '{picture}'")
-        raise ImageError("no picture was found; give files, folders or patterns that exist")
     return pictures, misses
 
 

@@ -9,6 +9,8 @@ import typer
 
 from seewhy.cli import options, parsing
 from seewhy.cli.file_names import slug
+from seewhy.cli.help import DRAWING
+from seewhy.cli.help import RESULTS as RESULTS_PANEL
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import progress, say, say_error, score_in_words, show_table
 from seewhy.errors import ImageError
@@ -18,40 +20,53 @@ _LISTED = 5
 
 
 def features(
-    image: Annotated[str, typer.Argument(metavar="PICTURE", help="A file.", show_default=False)],
+    image: Annotated[
+        str, typer.Argument(metavar="PICTURE", help="A picture file.", show_default=False)
+    ],
     model: options.Model = "demo",
+    target: options.Target = None,
     layer: options.Layer = None,
     sort: Annotated[
         options.Sort,
         typer.Option(
             "--sort",
             metavar="ORDER",
-            help="index, activation (the channel's mean), or contribution (how much it speaks for "
-            "the target: the sum of gradient times activation).",
+            help="Sort the channels by index, activation (the mean), or contribution (how much a "
+            "channel supports the target: the sum of gradient times activation).",
         ),
     ] = options.Sort.INDEX,
-    target: options.Target = None,
     top: Annotated[
         int | None,
         typer.Option(
-            "--top", min=1, metavar="N", help="Draw the first N.", show_default="all channels"
+            "--top",
+            "-n",
+            min=1,
+            metavar="N",
+            help="Draw only the first N channels.",
+            show_default="all channels",
         ),
     ] = None,
+    output: options.Output = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
             metavar="FILE",
-            help="The file: .png, .jpg, .pdf or .svg (a drawing), .npz or .json (the data).",
+            help="Write this file: .png, .jpg, .webp, .pdf or .svg for the drawing, .npz or .json "
+            "for the data.",
+            rich_help_panel=RESULTS_PANEL,
             show_default="seewhy-out/PICTURE-LAYER-features.png",
         ),
     ] = None,
-    output: options.Output = None,
     columns: Annotated[
         int,
         typer.Option(
-            "--columns", min=1, metavar="N", help="Maps in a row.", rich_help_panel="Drawing"
+            "--columns",
+            min=1,
+            metavar="N",
+            help="Draw N maps per row.",
+            rich_help_panel=DRAWING,
         ),
     ] = 16,
     same_scale: options.SameScale = False,
@@ -60,9 +75,10 @@ def features(
 ) -> None:
     """Draw every channel of a layer over the picture.
 
-    Negative values are dropped. Each channel is scaled alone, or all alike with --same-scale.
+    Negative values are not drawn. Each channel has its own scale; --same-scale gives all channels
+    one scale.
 
-    Example: seewhy features cat.jpg --sort contribution --target tabby --top 32
+    Example: seewhy features cat.jpg --sort contribution -t tabby --top 32
     """
     parsing.check_colormap(colormap)
     if out is not None:

@@ -14,6 +14,7 @@ import typer
 from seewhy.cli import options, parsing
 from seewhy.cli.completion import complete_methods
 from seewhy.cli.explain import explained
+from seewhy.cli.help import RESULTS
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.pictures import find_pictures
 from seewhy.cli.terminal import progress, say, say_error, say_note, say_warnings, show_table
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 _LOW = 0.1
 _DOUBTED = (
-    f"the model gives this class a probability below {_LOW}, so that the object may be another; "
-    "--min-probability leaves such objects out"
+    f"the model's probability for this class is below {_LOW}, so the object may belong to another. "
+    "Use --min-probability to leave such objects out."
 )
 
 
 def complete_formats(incomplete: str) -> list[str]:
-    """The formats that begin so."""
+    """The formats whose names begin with what was typed."""
     return [name for name in WRITTEN if name.startswith(incomplete)]
 
 
@@ -44,19 +45,9 @@ def label(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER", help="Its pictures, with all below it.", show_default=False
+            metavar="FOLDER", help="A folder of pictures, searched recursively.", show_default=False
         ),
     ],
-    format_: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="KIND",
-            help=" ".join(f"{name}: {FORMATS[name]}." for name in WRITTEN),
-            autocompletion=complete_formats,
-        ),
-    ] = "coco",
     model: options.Model = "demo",
     target: options.Targets = None,
     class_from_folder: Annotated[
@@ -64,26 +55,29 @@ def label(
         typer.Option(
             "--class-from-folder",
             metavar="",
-            help="Each picture's class is the name of the folder it lies in.",
+            help="Explain the class that the folder of each picture names.",
         ),
     ] = False,
     method: Annotated[
         str,
         typer.Option(
             "--method",
+            "-M",
             metavar="NAME",
-            help="See: seewhy methods.",
+            help="Choose the method. See: seewhy methods.",
             autocompletion=complete_methods,
         ),
     ] = "grad-cam",
+    settings: options.MethodOptions = None,
     layer: options.Layer = None,
+    output: options.Output = None,
     threshold: Annotated[
         float,
         typer.Option(
             "--threshold",
             metavar="SHARE",
-            help="Of the map's maximum; what is above it belongs to the object. 0.15 is "
-            "Grad-CAM's, 0.2 CAM's.",
+            help="Count pixels above this share of the map's maximum as object. The Grad-CAM "
+            "paper uses 0.15, the CAM paper 0.2.",
         ),
     ] = 0.15,
     all_components: Annotated[
@@ -91,7 +85,7 @@ def label(
         typer.Option(
             "--all-components",
             metavar="",
-            help="An object for each connected part, not for the largest alone.",
+            help="Make one object per connected region, not of the largest region only.",
         ),
     ] = False,
     min_probability: Annotated[
@@ -99,35 +93,57 @@ def label(
         typer.Option(
             "--min-probability",
             metavar="P",
-            help="Leave out objects of classes to which the model gives less, from 0 to 1.",
-            show_default="none is left out",
+            help="Leave out an object if the probability of its class is below P (0 to 1).",
+            show_default="keep all objects",
         ),
     ] = None,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="FOLDER", help="Where it goes: a new or empty folder."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Write the data set into this folder, which must be new or empty.",
+            rich_help_panel=RESULTS,
+        ),
     ] = Path("seewhy-labels"),
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="KIND",
+            help="Write the data set in this format. "
+            + " ".join(f"{name}: {FORMATS[name]}." for name in WRITTEN),
+            rich_help_panel=RESULTS,
+            autocompletion=complete_formats,
+        ),
+    ] = "coco",
     preview: Annotated[
         int,
-        typer.Option("--preview", min=0, metavar="N", help="Pictures on the preview sheet."),
+        typer.Option(
+            "--preview",
+            min=0,
+            metavar="N",
+            help="Draw N pictures on the preview sheet, or 0 for no sheet.",
+            rich_help_panel=RESULTS,
+        ),
     ] = 24,
-    settings: options.MethodOptions = None,
-    output: options.Output = None,
-    batch_size: options.BatchSize = 8,
     loading: ModelOptions = ModelOptions(),
+    batch_size: options.BatchSize = 8,
 ) -> None:
-    """Turn maps into boxes and masks to train on, as a data set that training code reads.
+    """Create a training data set with boxes or masks from the maps (pseudo-labels).
 
-    The exit status is 0 if all were labelled, 1 if some failed, 2 if the command is wrong.
+    The exit status is 0 if every picture was labelled, 1 if some failed, 2 if the command is wrong.
 
     Example: seewhy label photos/ --class-from-folder --format yolo --out pseudo/
     """
     methods = parsing.known_methods([method])
     if len(methods) > 1:
-        raise MethodError(f"{len(methods)} methods were given; labels are made by one.")
+        raise MethodError(f"label uses one method, but {len(methods)} were given. Name one.")
     method_options = parsing.method_options(settings, methods)
     if format_ not in WRITTEN:
-        raise DataError(f"--format '{format_}' is not known; choose one of {', '.join(WRITTEN)}.")
+        raise DataError(f"--format '{format_}' is not known. Choose from {', '.join(WRITTEN)}.")
     _check(threshold, min_probability, class_from_folder and bool(target), folder)
     from seewhy.dataset.writing import check_out
 
@@ -163,7 +179,7 @@ def label(
     )
     run.label(explainer, pictures, targets)
     if not run.found:
-        say_error(f"none of {len(pictures)} pictures could be labelled; nothing was written")
+        say_error(f"none of {len(pictures)} pictures could be labelled. Nothing was written.")
         raise typer.Exit(1)
 
     protocol = {
@@ -185,12 +201,12 @@ def label(
     _show(run.found, out, format_)
     if run.left_out:
         say(
-            f"{run.left_out} objects are left out: the model gives their class less than "
-            f"{min_probability:g}"
+            f"{run.left_out} objects are left out: the probability of their class is below "
+            f"{min_probability:g}."
         )
     say_warnings(run.warned)
     if run.failed:
-        say_error(f"{len(run.failed)} of {len(pictures)} pictures could not be labelled")
+        say_error(f"{len(run.failed)} of {len(pictures)} pictures could not be labelled.")
         raise typer.Exit(1)
 
 
@@ -271,8 +287,8 @@ class _Run:
         probability = explanation.probability
         if self.min_probability is not None and probability is None:
             raise MethodError(
-                f"--min-probability was given, but '{explanation.label}' has no probability here; "
-                "leave it out, or choose a class as the target."
+                f"--min-probability needs a probability, and '{explanation.label}' has none. "
+                "Remove the option, or choose a class as the target."
             )
         objects = find_objects(
             explanation.heatmap, explanation.label, probability,
@@ -294,23 +310,23 @@ def _check(
     """What can be seen to be wrong before anything is loaded."""
     if not 0 <= threshold < 1:
         raise MethodError(
-            f"--threshold {threshold} was given; a share from 0 to below 1 is wanted, such as 0.15."
+            f"--threshold must be at least 0 and below 1, such as 0.15, not {threshold}."
         )
     if min_probability is not None and not 0 <= min_probability <= 1:
-        raise MethodError(
-            f"--min-probability {min_probability} was given; a probability from 0 to 1 is wanted."
-        )
+        raise MethodError(f"--min-probability must be from 0 to 1, not {min_probability}.")
     if two_classes:
-        raise MethodError("--class-from-folder and --target were given; choose one of them.")
+        raise MethodError("--class-from-folder and --target cannot be combined. Remove one.")
     if not folder.is_dir():
-        raise ImageError(f"there is no folder '{folder}'; a folder of pictures is wanted.")
+        raise ImageError(f"folder '{folder}' not found. Give a folder of pictures.")
 
 
 def _check_layer(loaded: LoadedModel, layer: str | None) -> None:
     from seewhy.layers import find_layers
 
     if layer is not None and len(found := find_layers(loaded.module, [layer])) > 1:
-        raise LayerError(f"--layer '{layer}' names {len(found)} layers; labels are made from one.")
+        raise LayerError(
+            f"label uses one layer, but --layer '{layer}' names {len(found)}. Name one."
+        )
 
 
 def spread(pictures: Sequence[str], count: int) -> frozenset[str]:
@@ -387,10 +403,10 @@ def _show(found: Sequence[LabelledPicture], out: Path, format_: str) -> None:
     say(f"\n{out}\n")
     empty = sum(not one.objects for one in found)
     if empty:
-        say(f"{empty} of {len(found)} pictures have no object: nothing in them speaks for a class")
+        say(f"{empty} of {len(found)} pictures have no object: their maps have no positive values.")
     turned = sum(is_turned(one.path) for one in found)
     if turned and format_ in ("coco", "masks"):
         say(
-            f"{turned} pictures are stored turned (EXIF orientation); the labels hold for the "
-            "upright pictures: turn them when you read them (PIL.ImageOps.exif_transpose)"
+            f"{turned} pictures have an EXIF rotation. The labels are for the upright pictures: "
+            "apply PIL.ImageOps.exif_transpose when you load them."
         )

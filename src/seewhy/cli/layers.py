@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seewhy.cli.completion import complete_model
 from seewhy.cli.loading import ModelOptions
+from seewhy.cli.options import MODEL_HELP
 from seewhy.cli.terminal import progress, say, say_json, show_table
 from seewhy.errors import LayerError
+
+if TYPE_CHECKING:
+    from seewhy.layers import Candidate
 
 
 def layers(
@@ -18,16 +24,32 @@ def layers(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="demo, torchvision/resnet50, timm/NAME, package.module:factory, or a file of "
-            "weights with --arch.",
+            help=MODEL_HELP,
             autocompletion=complete_model,
         ),
     ] = "demo",
-    as_json: Annotated[bool, typer.Option("--json", metavar="", help="One JSON object.")] = False,
+    every: Annotated[
+        bool,
+        typer.Option(
+            "--all", "-a", metavar="", help="List every layer, in the order of the network."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json", metavar="", help="Print every layer as one JSON object instead of the table."
+        ),
+    ] = False,
     loading: ModelOptions = ModelOptions(),
 ) -> None:
-    """List a model's layers that give a map, and mark the one that is taken without --layer."""
-    # Where a network can be looked at depends on no weights: none are fetched to list its layers.
+    """List the layers of a model that can be explained, and mark the default layer.
+
+    Without --all the list has the default layer, the layers like it, and the last layer of each
+    map size.
+
+    Example: seewhy layers torchvision/resnet50
+    """
+    # The layers do not depend on the weights, so no weights are downloaded.
     untrained = model.startswith(("torchvision/", "timm/")) and ":" not in model
     loaded = loading.load(f"{model}:random" if untrained else model)
     with progress("running the model once", stdout_is_data=as_json):
@@ -57,6 +79,7 @@ def layers(
             }
         )
         return
+    shown = candidates if every or choice is None else to_try(candidates)
     show_table(
         ["", "layer", "kind", "output", "form"],
         [
@@ -67,9 +90,32 @@ def layers(
                 "×".join(map(str, candidate.shape)),
                 candidate.form + (f", {candidate.extra} aside" if candidate.extra else ""),
             )
-            for candidate in candidates
+            for candidate in shown
         ],
         right=("output",),
         whole=("layer",),
     )
-    say(f"\n{'→ ' if choice else 'no layer is chosen: '}{reason}")
+    arch = f" --arch {loading.arch}" if loading.arch else ""
+    if hidden := len(candidates) - len(shown):
+        say(f"\nand {hidden} more layers. List them: seewhy layers {model}{arch} --all")
+    if choice is None:
+        say(f"\nNo default layer: {reason.rstrip('.')}. Choose one with --layer NAME.")
+    else:
+        say(f"\n→ Default layer: {choice}. Reason: {reason.rstrip('.')}.")
+        say("Choose another with --layer NAME.")
+
+
+def to_try(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The default layer, then the layers like it and the last layer of each map size.
+
+    Layers are like each other if their names differ only in numbers, as `blocks.2` and `blocks.5`.
+    """
+    chosen = [one for one in candidates if one.chosen]
+    alike = {_without_numbers(one.name) for one in chosen}
+    last = {one.shape[1:]: one for one in candidates}.values()
+    others = (one for one in candidates if _without_numbers(one.name) in alike or one in last)
+    return [*chosen, *(one for one in others if not one.chosen)]
+
+
+def _without_numbers(name: str) -> str:
+    return re.sub(r"\d+", "#", name)

@@ -1,4 +1,4 @@
-"""The model that the options name, loaded."""
+"""Load the model that the options name."""
 
 from __future__ import annotations
 
@@ -9,106 +9,48 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from seewhy.cli.completion import complete_device, complete_interpolation, complete_model
+from seewhy.cli.help import MODEL, PREPROCESSING, SPEED
 from seewhy.cli.parsing import numbers, pixels
 from seewhy.cli.terminal import progress
 
 if TYPE_CHECKING:
     from seewhy.models.load import LoadedModel
 
-_LOADING = "Model options"
+_OWN = "from the weights"
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model is loaded: the options of every command that takes `--model`."""
+    """How to load a model: the options of every command that has `--model`."""
 
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="Run the model on cpu, cuda, cuda:1 or mps.",
+            rich_help_panel=SPEED,
+            autocompletion=complete_device,
+        ),
+    ] = "cpu"
     arch: Annotated[
         str | None,
         typer.Option(
             "--arch",
             metavar="NAME",
-            help="The network that a file's weights belong in: torchvision/NAME, timm/NAME or "
+            help="Name the architecture of a checkpoint file: torchvision/NAME, timm/NAME or "
             "module:factory.",
-            rich_help_panel=_LOADING,
+            rich_help_panel=MODEL,
             autocompletion=complete_model,
         ),
     ] = None
     num_classes: Annotated[
         int | None,
         typer.Option(
-            "--num-classes", metavar="N", help="Classes of its head.", rich_help_panel=_LOADING
-        ),
-    ] = None
-    size: Annotated[
-        str | None,
-        typer.Option(
-            "--size",
-            metavar="PIXELS",
-            help="Of the model's input: 224, or height x width as 224x320.",
-            show_default="the weights' own",
-            rich_help_panel=_LOADING,
-        ),
-    ] = None
-    resize: Annotated[
-        str | None,
-        typer.Option(
-            "--resize",
-            metavar="PIXELS",
-            help="What pictures are resized to before the crop: 256 for the shorter side, 224x320 "
-            "for both sides, none for no resize.",
-            show_default="the weights' own",
-            rich_help_panel=_LOADING,
-        ),
-    ] = None
-    crop: Annotated[
-        str | None,
-        typer.Option(
-            "--crop",
-            metavar="PIXELS",
-            help="How much of the middle is taken after the resize: 224, 224x320, or none.",
-            show_default="the weights' own",
-            rich_help_panel=_LOADING,
-        ),
-    ] = None
-    interpolation: Annotated[
-        str | None,
-        typer.Option(
-            "--interpolation",
-            metavar="NAME",
-            help="How pictures are resized: bilinear, bicubic, nearest, lanczos, box, hamming.",
-            show_default="the weights' own",
-            rich_help_panel=_LOADING,
-            autocompletion=complete_interpolation,
-        ),
-    ] = None
-    preprocess: Annotated[
-        Path | None,
-        typer.Option(
-            "--preprocess",
-            metavar="FILE.json",
-            help="A configuration of timm or transformers (preprocessor_config.json).",
-            show_default="the weights' own",
-            rich_help_panel=_LOADING,
-        ),
-    ] = None
-    mean: Annotated[
-        str | None,
-        typer.Option(
-            "--mean",
-            metavar="R,G,B",
-            help="Of values from 0 to 1: 0.485,0.456,0.406, or one number for all.",
-            show_default="the weights' own",
-            rich_help_panel=_LOADING,
-        ),
-    ] = None
-    std: Annotated[
-        str | None,
-        typer.Option(
-            "--std",
-            metavar="R,G,B",
-            help="As --mean.",
-            show_default="the weights' own",
-            rich_help_panel=_LOADING,
+            "--num-classes",
+            metavar="N",
+            help="Set the number of classes, if the checkpoint differs from the architecture.",
+            rich_help_panel=MODEL,
         ),
     ] = None
     labels: Annotated[
@@ -116,9 +58,9 @@ class ModelOptions:
         typer.Option(
             "--labels",
             metavar="FILE",
-            help="Class names: one a line, or JSON.",
-            show_default="the weights' own",
-            rich_help_panel=_LOADING,
+            help="Read the class names from a file: one name per line, or JSON.",
+            show_default=_OWN,
+            rich_help_panel=MODEL,
         ),
     ] = None
     weights: Annotated[
@@ -126,9 +68,9 @@ class ModelOptions:
         typer.Option(
             "--weights",
             metavar="NAME",
-            help="Which set of weights of a file that holds several, such as state_dict_ema.",
+            help="Choose one set of weights of a checkpoint file, such as state_dict_ema.",
             show_default="state_dict or model",
-            rich_help_panel=_LOADING,
+            rich_help_panel=MODEL,
         ),
     ] = None
     trust_pickle: Annotated[
@@ -136,24 +78,86 @@ class ModelOptions:
         typer.Option(
             "--trust-pickle",
             metavar="",
-            help="Load a whole model (pickled, .pt2, TorchScript). It runs code from the file: "
-            "only if you trust it.",
-            rich_help_panel=_LOADING,
+            help="Allow a file that runs code when loaded (pickled model, .pt2, TorchScript). Use "
+            "it only if you trust the source.",
+            rich_help_panel=MODEL,
         ),
     ] = False
-    device: Annotated[
-        str,
+    size: Annotated[
+        str | None,
         typer.Option(
-            "--device",
-            metavar="NAME",
-            help="cpu, cuda, cuda:1, mps.",
-            rich_help_panel=_LOADING,
-            autocompletion=complete_device,
+            "--size",
+            metavar="PIXELS",
+            help="Set the input size of the model: 224, or height x width such as 224x320.",
+            show_default=_OWN,
+            rich_help_panel=PREPROCESSING,
         ),
-    ] = "cpu"
+    ] = None
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            "--resize",
+            metavar="PIXELS",
+            help="Resize pictures before the crop: 256 (shorter side), 224x320 (both sides), or "
+            "none.",
+            show_default=_OWN,
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            "--crop",
+            metavar="PIXELS",
+            help="Crop the centre after the resize: 224, 224x320, or none.",
+            show_default=_OWN,
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None
+    interpolation: Annotated[
+        str | None,
+        typer.Option(
+            "--interpolation",
+            metavar="NAME",
+            help="Resize with bilinear, bicubic, nearest, lanczos, box or hamming interpolation.",
+            show_default=_OWN,
+            rich_help_panel=PREPROCESSING,
+            autocompletion=complete_interpolation,
+        ),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            "--mean",
+            metavar="R,G,B",
+            help="Set the mean of pixel values from 0 to 1: 0.485,0.456,0.406, or one number.",
+            show_default=_OWN,
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None
+    std: Annotated[
+        str | None,
+        typer.Option(
+            "--std",
+            metavar="R,G,B",
+            help="Set the standard deviation, written like --mean.",
+            show_default=_OWN,
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None
+    preprocess: Annotated[
+        Path | None,
+        typer.Option(
+            "--preprocess",
+            metavar="FILE",
+            help="Read the preprocessing from a JSON file of timm or transformers.",
+            show_default=_OWN,
+            rich_help_panel=PREPROCESSING,
+        ),
+    ] = None
 
     def load(self, spec: str) -> LoadedModel:
-        """`seewhy.load_model` with its arguments as they were typed."""
+        """Call `seewhy.load_model` with the typed options."""
         with progress(f"loading {spec}"):
             from seewhy.models.load import load_model
 

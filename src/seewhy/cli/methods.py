@@ -36,6 +36,13 @@ class MethodEntry:
     cost: float | None
 
 
+START_WITH = {
+    "grad-cam": "The default: where did the model see this class? It is fast and fits any network.",
+    "guided-grad-cam": "The same region in fine detail, pixel by pixel.",
+    "ablation-cam": "A check without gradients: it removes channels and measures the score.",
+}
+"""The methods that a newcomer tries first, and why; measured in docs/which-method.md."""
+
 COSTS = Path(__file__).resolve().parent.parent / "data" / "costs.json"
 """Written by benchmarks/methods.py: the demo network and one photograph on a CPU."""
 
@@ -59,27 +66,31 @@ def list_methods() -> list[MethodEntry]:
 
 def methods(
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="One line of JSON a method.")
+        bool, typer.Option("--json", metavar="", help="Print one line of JSON per method.")
     ] = False,
 ) -> None:
-    """List the methods, what each needs and what can be set."""
+    """List the methods with their needs, costs and options."""
     with progress("looking for methods", stdout_is_data=as_json):
         entries = list_methods()
     if as_json:
         for entry in entries:
             say_json(asdict(entry))
         return
+    say("Three to start with:\n")
+    for name, why in START_WITH.items():
+        say(f"{name}\n    {why}")
+    say("\nAll methods:\n")
     show_table(
-        ["method", "what it draws", "needs", "forwards"],
+        ["method", "what it draws", "needs", "cost"],
         [(entry.name, _described(entry), entry.asks, _in_words(entry.cost)) for entry in entries],
-        right=("forwards",),
+        right=("cost",),
         whole=("method",),
     )
     say(
-        "\nforwards: the measured cost of a map, in forward passes of the demo network;\n"
-        "what looks at attention, of which it has none, takes 3 to 5 of a ViT-S/16"
+        "\ncost: forward passes per map, measured with the demo network. Methods that need\n"
+        "attention take 3 to 5 forward passes of a ViT-S/16."
     )
-    say("\ntry: seewhy explain PICTURE --method grad-cam,layer-cam")
+    say(f"\nTry: seewhy explain PICTURE --method {','.join(START_WITH)}")
 
 
 def _in_words(cost: float | None) -> str:
@@ -87,6 +98,6 @@ def _in_words(cost: float | None) -> str:
 
 
 def _described(entry: MethodEntry) -> str:
-    # A line each: folded at the column's edge, they could not be copied.
+    # One option per line: if the column folded them, they could not be copied.
     options = [f"--set {name}={value}" for name, value in entry.options.items()]
     return "\n".join([entry.says, *options])

@@ -15,25 +15,27 @@ def models(
     part: Annotated[
         str,
         typer.Argument(
-            metavar="[PART]",
-            help="List the names that hold this, such as resnet.",
+            metavar="PART",
+            help="List only models whose name contains PART, such as resnet.",
             show_default=False,
         ),
     ] = "",
     as_json: Annotated[
-        bool, typer.Option("--json", metavar="", help="One line of JSON a model.")
+        bool, typer.Option("--json", metavar="", help="Print one line of JSON per model.")
     ] = False,
 ) -> None:
-    """List the models that can be named, with PART in their name.
+    """List the models that can be loaded by name.
 
-    Besides these --model takes a file of weights with --arch, and package.module:factory.
+    --model also accepts a checkpoint file together with --arch, and package.module:factory.
+
+    Example: seewhy models efficientnet
     """
     with progress("looking for models", stdout_is_data=as_json):
         from seewhy.models.load import available_models
 
         entries = [entry for entry in available_models() if part.lower() in entry.spec.lower()]
     if part and not entries:
-        raise ModelError(f"no model has '{part}' in its name; seewhy models lists them all.")
+        raise ModelError(f"no model name contains '{part}'. List all models: seewhy models")
     if as_json:
         for entry in entries:
             say_json(asdict(entry))
@@ -48,8 +50,11 @@ def models(
         whole=("model",),
     )
     if counted:
-        say(f"\nand {len(counted)} of timm; list some of them with: seewhy models timm/resnet")
-    say("\nany of torchvision's and timm's is untrained as NAME:random")
+        say(f"\nand {len(counted)} models of timm. List some of them: seewhy models timm/resnet")
+    say(
+        "\nFor an untrained network add :random to a name of torchvision or timm, such as\n"
+        "torchvision/resnet50:random"
+    )
 
 
 def _millions(count: int | None) -> str:

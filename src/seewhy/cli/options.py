@@ -19,13 +19,15 @@ from seewhy.cli.completion import (
     complete_precision,
     complete_target,
 )
+from seewhy.cli.help import DRAWING, SPEED
+from seewhy.cli.parsing import output_name
 
 if TYPE_CHECKING:
     from seewhy.models.many_runs import Speed
 
 
 class Fusion(str, Enum):
-    """How the maps of several layers are made one."""
+    """How to combine the maps of several layers into one."""
 
     MEAN = "mean"
     MAX = "max"
@@ -41,7 +43,7 @@ class Sort(str, Enum):
 
 
 class StyleChoice(str, Enum):
-    """How a map lies over its picture."""
+    """How to draw a map over its picture."""
 
     CLEAR = "clear"
     VEIL = "veil"
@@ -49,14 +51,14 @@ class StyleChoice(str, Enum):
 
 
 class Base(str, Enum):
-    """The picture under the map."""
+    """The background under the map."""
 
     PICTURE = "picture"
     GREY = "grey"
 
 
 class ScaleStart(str, Enum):
-    """Where the colours start."""
+    """The map value at which the colours start."""
 
     ZERO = "zero"
     MIN = "min"
@@ -64,10 +66,11 @@ class ScaleStart(str, Enum):
 
 # What is explained, and how.
 
-_MODEL_HELP = (
-    "demo, demo-cat-dog, torchvision/resnet50, timm/NAME, package.module:factory, or a file of "
-    "weights with --arch. See: seewhy models."
+MODEL_HELP = (
+    "Choose the model: demo, demo-cat-dog, torchvision/NAME, timm/NAME, package.module:factory, or "
+    "a checkpoint file together with --arch."
 )
+_MODEL_HELP = f"{MODEL_HELP} See: seewhy models."
 Model = Annotated[
     str,
     typer.Option("--model", "-m", metavar="MODEL", help=_MODEL_HELP, autocompletion=complete_model),
@@ -78,7 +81,7 @@ Models = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help=f"{_MODEL_HELP} Repeat it to compare models.",
+        help=f"{_MODEL_HELP} Repeat the option to compare models.",
         show_default="demo",
         autocompletion=complete_model,
     ),
@@ -87,8 +90,9 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
+        "-M",
         metavar="NAME,...",
-        help="One or several, with commas or repeated. See: seewhy methods.",
+        help="Choose one method, or several with commas. See: seewhy methods.",
         show_default="grad-cam",
         autocompletion=complete_methods,
     ),
@@ -97,8 +101,9 @@ MethodOptions = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="NAME=VALUE,...",
-        help="Options of the method, such as samples=20. See: seewhy methods.",
+        "-s",
+        metavar="KEY=VALUE,...",
+        help="Set options of the method, such as samples=20. See: seewhy methods.",
     ),
 ]
 Targets = Annotated[
@@ -108,9 +113,10 @@ Targets = Annotated[
         "-t",
         metavar="TARGET",
         help=(
-            "What to explain: a class name or number, top5, 'tabby vs lynx', p:tabby (its "
-            "probability), against:tabby, finer:tabby (what sets it apart), output:0, positive; "
-            "of boxes and maps box:0, cat@10,20,110,220, cat@50,60. Repeat it for several."
+            "Explain this class: a name, an index, or top5. Repeat the option for several classes. "
+            "Ask more: 'tabby vs lynx', p:tabby (its probability), against:tabby, finer:tabby "
+            "(tabby rather than similar classes), output:0, positive. With a detector or a "
+            "segmentation network, also: box:0, cat@10,20,110,220, cat@50,60."
         ),
         show_default="the predicted class",
         autocompletion=complete_target,
@@ -122,7 +128,7 @@ Target = Annotated[
         "--target",
         "-t",
         metavar="TARGET",
-        help="A class name or number, or another target as seewhy explain takes it.",
+        help="Explain this class: a name, an index, or another target of seewhy explain.",
         show_default="the predicted class",
         autocompletion=complete_target,
     ),
@@ -133,9 +139,9 @@ Layers = Annotated[
         "--layer",
         "-l",
         metavar="LAYER",
-        help="A layer by name, or a wildcard such as 'layer*'; with commas or repeated for "
-        "several. See: seewhy layers.",
-        show_default="the one that seewhy layers marks",
+        help="Use this layer: a name, or a wildcard such as 'layer*'. Separate several with "
+        "commas. See: seewhy layers.",
+        show_default="chosen from the model",
     ),
 ]
 Layer = Annotated[
@@ -144,8 +150,8 @@ Layer = Annotated[
         "--layer",
         "-l",
         metavar="LAYER",
-        help="A layer by name. See: seewhy layers.",
-        show_default="the one that seewhy layers marks",
+        help="Use this layer. See: seewhy layers.",
+        show_default="chosen from the model",
     ),
 ]
 Output = Annotated[
@@ -153,30 +159,39 @@ Output = Annotated[
     typer.Option(
         "--output",
         metavar="NAME",
-        help="Which of the model's outputs holds the scores, such as logits or heads.0; "
-        "or how a detector's boxes are to be read: yolo, detr.",
+        help="Name the model output that holds the scores, such as logits or heads.0. For a "
+        "detector, name the format of its boxes: yolo or detr.",
+        callback=output_name,
     ),
 ]
 
 # How fast it runs.
 
 BatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, metavar="N", help="Pictures in the model at once.")
+    int,
+    typer.Option(
+        "--batch-size",
+        "-b",
+        min=1,
+        metavar="N",
+        help="Run N pictures in one forward pass. Use fewer if memory runs out.",
+        rich_help_panel=SPEED,
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class SpeedOptions:
-    """In which precision, and whether compiled, the network runs for methods that run it often."""
+    """Precision and compilation for methods that run the network many times."""
 
     precision: Annotated[
         str,
         typer.Option(
             "--precision",
             metavar="KIND",
-            help="float32, bf16 or fp16, for methods that run the network many times. What it "
-            "costs in agreement is measured and said.",
-            rich_help_panel="Speed",
+            help="Use float32, bf16 or fp16 in methods that run the network many times. A warning "
+            "reports how well the scores agree with float32.",
+            rich_help_panel=SPEED,
             autocompletion=complete_precision,
         ),
     ] = "float32"
@@ -185,14 +200,14 @@ class SpeedOptions:
         typer.Option(
             "--compile",
             metavar="",
-            help="Compile the network, for methods that run it many times: tens of seconds at "
-            "first, then faster. The agreement is measured and said.",
-            rich_help_panel="Speed",
+            help="Compile the network for methods that run it many times. The start takes tens of "
+            "seconds longer. A warning reports how well the scores agree.",
+            rich_help_panel=SPEED,
         ),
     ] = False
 
     def speed(self) -> Speed:
-        """As `seewhy.Explainer` takes it."""
+        """Return the value for `seewhy.Explainer`."""
         from seewhy.models.many_runs import Speed
 
         return Speed(self.precision, self.compiled)
@@ -200,15 +215,14 @@ class SpeedOptions:
 
 # What the pictures look like.
 
-_DRAWING = "Drawing"
 Colormap = Annotated[
     str | None,
     typer.Option(
         "--colormap",
         metavar="NAME",
-        help="One of matplotlib's, such as viridis or jet.",
-        show_default="one that suits the map's sign",
-        rich_help_panel=_DRAWING,
+        help="Use a colour map of matplotlib, such as viridis or jet.",
+        show_default="chosen by the sign of the map",
+        rich_help_panel=DRAWING,
         autocompletion=complete_colormap,
     ),
 ]
@@ -217,8 +231,8 @@ SameScale = Annotated[
     typer.Option(
         "--same-scale",
         metavar="",
-        help="One range of values for all maps, so that strong and weak can be compared.",
-        rich_help_panel=_DRAWING,
+        help="Draw all maps with the same range of values, so that they can be compared.",
+        rich_help_panel=DRAWING,
     ),
 ]
 
@@ -232,11 +246,10 @@ class DrawingOptions:
         typer.Option(
             "--style",
             metavar="NAME",
-            help="clear (a strong map has dense colour, and the picture is untouched where the "
-            "map says nothing), veil (a colour for every value, equally dense everywhere) or "
-            "print (lines without colour).",
+            help="Choose how to draw the map. clear: colour is stronger where the value is "
+            "higher. veil: even colour covers the whole picture. print: lines without colour.",
             show_default="clear",
-            rich_help_panel=_DRAWING,
+            rich_help_panel=DRAWING,
         ),
     ] = None
     base: Annotated[
@@ -244,8 +257,8 @@ class DrawingOptions:
         typer.Option(
             "--base",
             metavar="NAME",
-            help="picture, or grey: over the picture in grey, values are read most exactly.",
-            rich_help_panel=_DRAWING,
+            help="Choose the background: picture, or grey for reading values most exactly.",
+            rich_help_panel=DRAWING,
         ),
     ] = Base.PICTURE
     limits: Annotated[
@@ -253,9 +266,9 @@ class DrawingOptions:
         typer.Option(
             "--limits",
             metavar="LOW HIGH",
-            help="The values that get the first and the last colour.",
-            show_default="the map's own",
-            rich_help_panel=_DRAWING,
+            help="Set the values of the first and the last colour.",
+            show_default="the range of the map",
+            rich_help_panel=DRAWING,
         ),
     ] = None
     scale: Annotated[
@@ -263,9 +276,9 @@ class DrawingOptions:
         typer.Option(
             "--scale",
             metavar="START",
-            help="Where the colours start: zero, or min (the map's minimum).",
-            show_default="zero; min if the minimum is above 25 % of the maximum",
-            rich_help_panel=_DRAWING,
+            help="Start the colours at zero, or at the minimum of the map (min).",
+            show_default="zero, or min if the minimum is above 25 % of the maximum",
+            rich_help_panel=DRAWING,
         ),
     ] = None
     colormap: Colormap = None
@@ -276,14 +289,14 @@ class DrawingOptions:
             metavar="SHARE",
             min=0,
             max=1,
-            help="The share of the map's colour where it is strongest.",
-            show_default="0.7; of a veil 0.5",
-            rich_help_panel=_DRAWING,
+            help="Set the opacity of the map where it is strongest, from 0 to 1.",
+            show_default="0.7, or 0.5 with --style veil",
+            rich_help_panel=DRAWING,
         ),
     ] = None
 
     def keywords(self) -> dict[str, Any]:
-        """As `Explanation.overlay` takes them, checked before a model runs.
+        """Return the keywords of `Explanation.overlay`, checked before a model runs.
 
         Raises:
             ImageError: an unknown colour map, limits that are no range, or limits and a scale.

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from seewhy.cli.completion import FILE_KINDS
-from seewhy.errors import ImageError, MethodError, MetricError, ModelError, SeewhyError
+from seewhy.errors import (
+    ImageError,
+    MethodError,
+    MetricError,
+    ModelError,
+    SeewhyError,
+    TargetError,
+)
 from seewhy.methods import check_known as check_method
 from seewhy.metrics import check_known as check_metric
 from seewhy.option import Option
+from seewhy.saving.endings import RESULTS
 
 
 def split(values: Sequence[str] | None) -> list[str]:
@@ -57,12 +66,12 @@ def method_options(values: Sequence[str] | None, methods: Sequence[str]) -> dict
     known = {key: option for name in methods for key, option in METHODS[name].options.items()}
     options = {}
     for setting in split(values):
-        key, text = _key_and_text(setting, MethodError, "name=value, as in samples=20")
+        key, text = _key_and_text(setting, MethodError, "NAME=VALUE, such as samples=20")
         if key not in known:
             raise MethodError(
-                f"{names} has no option '{key}'; it has {', '.join(known)}"
+                f"{names} has no option '{key}'. The options are {', '.join(known)}."
                 if known
-                else f"{names} takes no options; remove '{key}'"
+                else f"{names} takes no options. Remove '{key}'."
             )
         options[key] = _read(known[key], text, setting, MethodError)
     return options
@@ -80,18 +89,21 @@ def metric_options(values: Sequence[str], metrics: Sequence[str]) -> dict[str, d
 
     options: dict[str, dict[str, Any]] = {}
     for setting in values:
-        form = "metric.name=value, as in deletion.step=448"
+        form = "METRIC.NAME=VALUE, such as deletion.step=448"
         full, text = _key_and_text(setting, MetricError, form)
         metric, _, key = full.partition(".")
         if not (metric and key):
             raise _unreadable(setting, MetricError, form)
         if metric not in metrics:
             raise MetricError(
-                f"--set {setting!r}: '{metric}' is not among the metrics {', '.join(metrics)}"
+                f"--set {setting!r}: '{metric}' is not measured. The metrics are "
+                f"{', '.join(metrics)}."
             )
         known = METRICS[metric].options
         if key not in known:
-            raise MetricError(f"{metric} has no option '{key}'; it has {', '.join(known)}")
+            raise MetricError(
+                f"{metric} has no option '{key}'. The options are {', '.join(known)}."
+            )
         value = _read(Option(key, known[key]), text, setting, MetricError)
         options.setdefault(metric, {})[key] = value
     return options
@@ -105,7 +117,7 @@ def _key_and_text(setting: str, error: type[SeewhyError], form: str) -> tuple[st
 
 
 def _unreadable(setting: str, error: type[SeewhyError], form: str) -> SeewhyError:
-    return error(f"--set {setting!r} cannot be read; write {form}")
+    return error(f"--set {setting!r} cannot be read. Write {form}.")
 
 
 def _read(option: Option, text: str, setting: str, error: type[SeewhyError]) -> Any:
@@ -125,8 +137,7 @@ def file_kinds(text: str) -> list[str]:
     strange = [kind for kind in kinds if kind not in FILE_KINDS]
     if strange or not kinds:
         raise ImageError(
-            f"--save-as {text!r} is not a kind of file that explanations are written as; choose "
-            f"from {', '.join(FILE_KINDS)}"
+            f"--save-as {text!r} is not supported. Choose from {', '.join(FILE_KINDS)}."
         )
     return kinds
 
@@ -146,7 +157,9 @@ def pixels(text: str | None, option: str) -> tuple[int, int] | int | None:
         return None
     sizes = re.fullmatch(r"(\d+)(?:\s*[x×,]\s*(\d+))?", text.strip())
     if sizes is None:
-        raise ModelError(f"{option} {text!r} is no size; write 224, or height and width as 224x320")
+        raise ModelError(
+            f"{option} {text!r} is not a size. Write 224, or height x width such as 224x320."
+        )
     return int(sizes[1]) if sizes[2] is None else (int(sizes[1]), int(sizes[2]))
 
 
@@ -158,8 +171,23 @@ def numbers(text: str | None, option: str) -> tuple[float, ...] | None:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
         raise ModelError(
-            f"{option} {text!r} are no numbers; write one for each channel, as in 0.5,0.5,0.5"
+            f"{option} {text!r} is not a list of numbers. Write one number per channel, such as "
+            "0.5,0.5,0.5."
         ) from None
+
+
+def output_name(name: str | None) -> str | None:
+    """The name of a model output, as it was typed.
+
+    Raises:
+        TargetError: it is the name of a file, which belongs to another option.
+    """
+    if name is not None and Path(name).suffix.lower() in RESULTS:
+        raise TargetError(
+            f"--output '{name}' looks like a file name, but --output names an output of the model. "
+            f"For the file use --out {name}."
+        )
+    return name
 
 
 def check_colormap(name: str | None) -> None:

@@ -44,10 +44,10 @@ def find_pictures(arguments: Sequence[str], *, leave_out: Path) -> Found:
         meant = list(_meant_by(argument, leave_out.resolve(), found))
         if not meant and Path(argument).is_dir():
             found.misses.append(
-                f"the folder '{argument}' holds no file with the ending of a picture."
+                f"folder '{argument}' contains no pictures (files such as .jpg or .png)."
             )
         elif not meant:
-            found.misses.append(f"the pattern '{argument}' matches no file.")
+            found.misses.append(f"the pattern '{argument}' matches no file. Check the path.")
         for picture in meant:
             pictures.setdefault(_own_place(picture), picture)
     found.pictures += pictures.values()
@@ -108,7 +108,7 @@ def _is_picture(path: Path, endings: frozenset[str]) -> bool:
 
 
 def _left_out(folder: str, others: Counter[str]) -> str:
-    """How many files of a folder are no pictures here, by ending, and what to do."""
+    """Say how many files of a folder are not pictures, by ending, and what to do."""
     from seewhy.signatures.pictures import BY_ENDING
 
     parts, rest = [], Counter(others)

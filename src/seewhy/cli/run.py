@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seewhy.cli import options, parsing
+from seewhy.cli.help import DATA, RESULTS, SPEED
 from seewhy.cli.loading import ModelOptions
 from seewhy.cli.run_progress import duration, progress_of_run
 from seewhy.cli.terminal import say, say_error, say_json, say_note, say_warning
@@ -24,36 +25,46 @@ def run(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Files, folders, patterns; tables of paths (.csv, .json, .jsonl, .parquet); tar "
-            "archives of WebDataset; an annotated data set; addresses such as s3://bucket/photos; "
-            "the manifest of an earlier run.",
+            help="Picture files, folders or patterns; tables of paths (.csv, .json, .jsonl, "
+            ".parquet); tar archives of WebDataset; an annotated data set; addresses such as "
+            "s3://bucket/photos; or the manifest of an earlier run.",
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="RUN", help="The folder for the run.")
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FOLDER",
+            help="Write the results into this folder.",
+            rich_help_panel=RESULTS,
+        ),
     ],
     model: options.Model = "demo",
     target: options.Targets = None,
     method: options.Methods = None,
+    settings: options.MethodOptions = None,
     layer: options.Layers = None,
     fuse: Annotated[
         options.Fusion | None,
         typer.Option(
             "--fuse",
             metavar="HOW",
-            help="One map from several layers: mean, max, scaled-max.",
-            show_default="a map each",
+            help="Combine the maps of several layers into one: mean, max or scaled-max.",
+            show_default="one map per layer",
         ),
     ] = None,
+    output: options.Output = None,
     kind: Annotated[
         str | None,
         typer.Option(
             "--kind",
             metavar="FORMAT",
-            help="The format of an annotated data set, such as coco; 'pictures' takes all pictures "
-            "of a folder, whatever else is in it.",
-            show_default="found by looking",
+            help="Name the format of an annotated data set, such as coco, or use 'pictures' for "
+            "all pictures of a folder.",
+            show_default="detected automatically",
+            rich_help_panel=DATA,
         ),
     ] = None,
     workers: Annotated[
@@ -62,8 +73,9 @@ def run(
             "--workers",
             min=0,
             metavar="N",
-            help="Processes that explain; 0 explains in this one.",
-            show_default="one for each core",
+            help="Use N worker processes, or 0 to work in this process.",
+            show_default="one per core",
+            rich_help_panel=SPEED,
         ),
     ] = None,
     ray: Annotated[
@@ -78,12 +90,21 @@ def run(
     ] = None,
     overlays: Annotated[
         bool,
-        typer.Option("--overlays", metavar="", help="Write the overlay of each map as a JPEG."),
+        typer.Option(
+            "--overlays",
+            metavar="",
+            help="Write the overlay of each map as a JPEG.",
+            rich_help_panel=RESULTS,
+        ),
     ] = False,
     overlay_size: Annotated[
         int,
         typer.Option(
-            "--overlay-size", min=16, metavar="PIXELS", help="Longer side of an overlay, at most."
+            "--overlay-size",
+            min=16,
+            metavar="PIXELS",
+            help="Limit the longer side of an overlay.",
+            rich_help_panel=RESULTS,
         ),
     ] = 512,
     shard_size: Annotated[
@@ -92,28 +113,42 @@ def run(
             "--shard-size",
             min=1,
             metavar="N",
-            help="Pictures of a part. An interrupted run loses the parts under way.",
+            help="Put N pictures into each part. An interrupted run loses its unfinished parts.",
             show_default="at least 64 parts, at most 4096 pictures each",
+            rich_help_panel=RESULTS,
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, metavar="N", help="Only the first N pictures."),
+        typer.Option(
+            "--limit",
+            "-n",
+            min=1,
+            metavar="N",
+            help="Explain only the first N pictures.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
     as_json: Annotated[
         bool,
-        typer.Option("--json", metavar="", help="One line of JSON at the end, nothing else."),
+        typer.Option(
+            "--json",
+            metavar="",
+            help="Print one line of JSON at the end instead of the summary.",
+            rich_help_panel=RESULTS,
+        ),
     ] = False,
-    settings: options.MethodOptions = None,
-    output: options.Output = None,
+    loading: ModelOptions = ModelOptions(),
     batch_size: options.BatchSize = 8,
     speed: options.SpeedOptions = options.SpeedOptions(),
-    loading: ModelOptions = ModelOptions(),
 ) -> None:
-    """Explain a data set of any size into a folder of Parquet files; an interrupted run resumes.
+    """Explain a data set of any size, and write the maps as Parquet files.
 
-    Run the same command again to resume. Read the result with seewhy.read_run(RUN), pandas or
-    DuckDB. The exit status is 0 if all were explained, 1 if some failed, 2 if the command is wrong.
+    Run the same command again to resume an interrupted run. Read the results with
+    seewhy.read_run(FOLDER), pandas or DuckDB.
+
+    The exit status is 0 if every picture was explained, 1 if some failed, 2 if the command is
+    wrong.
 
     Example: seewhy run photos/ --out photos-run --model torchvision/resnet50 --overlays
     """
@@ -158,7 +193,7 @@ def _show(made: Run, seconds: float) -> None:
     told = made.told
     total = made.request.pictures["count"]
     if not told.pictures:
-        say(f"all {total:,} pictures were done already; nothing was left to do")
+        say(f"All {total:,} pictures were explained before. There is nothing to do.")
     else:
         there = f"; {total - told.pictures:,} were done before" if told.pictures < total else ""
         say(
@@ -200,11 +235,11 @@ def _say_what_is_kept(out: Path) -> None:
     try:
         made = read_run(out)
     except SeewhyError:
-        say_note("nothing is kept: the run had not begun")
+        say_note("interrupted before the first picture was explained. Nothing was written.")
         return
     count, size = made.request.pictures["count"], made.request.shard_size
     done = sum(min((shard + 1) * size, count) - shard * size for shard in made.shards_done)
     say_note(
-        f"interrupted. {done:,} of {count:,} pictures are kept in '{out}'; run the same command "
-        "again to do the rest"
+        f"interrupted. '{out}' has {done:,} of {count:,} pictures. Run the same command again for "
+        "the rest."
     )
