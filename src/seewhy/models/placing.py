@@ -336,7 +336,7 @@ def _in_order(order: Tensor, before: Grid, grid: Grid) -> bool:
 
 
 def _attending(
-    found: Sequence[tuple[Call, Grid]], inputs: Tensor, sizes: Sequence[tuple[int, ...]]
+    found: Sequence[tuple[Call, Grid]], inputs: Tensor, sizes: Sequence[tuple[int, ...] | Grid]
 ) -> dict[str, int]:
     """The parts that give as many positions as they take, by name: blocks and attentions."""
     parts = {}
