@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from torch import nn
@@ -211,7 +211,7 @@ def compare(
     if not isinstance(image, (list, tuple)):
         if true is not None:
             raise TargetError("true= takes the classes of several pictures; give a list of them.")
-        return _on_one_picture(explainers, image, target, methods)
+        return _on_one_picture(explainers, cast(ImageSource, image), target, methods)
     images = list(image)
     if not images:
         raise ImageError("no picture came; compare takes at least one.")

@@ -228,10 +228,10 @@ def page_of(
             write(page, words[number][column], box[0], tops[number] + height + 3)
     for number, (name, scale) in enumerate(said.scales.items()):
         place = grid_top + number * (_KEY_TALL + 2 * _GAP)
-        title = written(name, _LABEL, KEY_ROOM, 1, strong=True)
-        write(page, [title], key_left, place)
+        named = written(name, _LABEL, KEY_ROOM, 1, strong=True)
+        write(page, [named], key_left, place)
         draw_key(
-            page, style, scale, key_left, place + title.height + 2, _KEY_TALL - title.height - 2
+            page, style, scale, key_left, place + named.height + 2, _KEY_TALL - named.height - 2
         )
     return page
 

@@ -89,8 +89,8 @@ def _with_tab(drawn: np.ndarray, seen: tuple[slice, slice]) -> np.ndarray:
     place = {
         "top": (left, top - label.height),
         "bottom": (left, bottom),
-        "left": (left - label.width, bottom - label.height),
-        "right": (right, bottom - label.height),
+        "left": (left - label.width, top),
+        "right": (right, top),
     }[side]
     x = min(max(0, place[0]), width - label.width)
     y = min(max(0, place[1]), height - label.height)

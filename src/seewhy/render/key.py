@@ -38,7 +38,7 @@ class Mark:
 
 def key_image(width: int, height: int, style: Style, scale: Scale) -> Image.Image:
     """The key in pixels: the last colour above; from left to right the picture grows lighter."""
-    low, high = scale.ends
+    low, high = (0.0, 0.0) if scale.empty else scale.ends
     values = np.linspace(high, low, height, dtype=np.float32)[:, None].repeat(width, axis=1)
     greys = np.linspace(_DARKEST, _LIGHTEST, width).round().astype(np.uint8)
     below = np.broadcast_to(greys[None, :, None], (height, width, 3))
