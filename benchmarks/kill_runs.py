@@ -1,6 +1,6 @@
 """Kill a run at random moments, its driver and its workers, and compare what it wrote in the end.
 
-    python benchmarks/kill_runs.py --data FOLDER [--kills 20] [--ray]
+    python benchmarks/kill_runs.py --data FOLDER [--kills 20]
 
 Each round starts the same command again until it ends by itself; a moment drawn by the seed later
 the driver, or one of its workers, gets SIGKILL. In the end the run's keys must be the manifest's,
@@ -27,11 +27,10 @@ import seewhy
 PAGE = Path(__file__).parent.parent / "docs" / "scale.md"
 
 
-def command(data: Path, out: Path, limit: int, ray: bool) -> list[str]:
-    crew = ["--ray", "local"] if ray else []
+def command(data: Path, out: Path, limit: int) -> list[str]:
     return [
         sys.executable, "-m", "seewhy", "run", str(data), "--out", str(out), "--workers", "2",
-        "--limit", str(limit), "--shard-size", "16", *crew,
+        "--limit", str(limit), "--shard-size", "16",
     ]  # fmt: skip
 
 
@@ -49,7 +48,7 @@ def victims(driver: int, kind: str) -> list[int]:
         return [driver]
     return [
         one for one in descendants(driver)
-        if any(word in words(one) for word in ("seewhy.runs.nursery", "_Explaining", "raylet"))
+        if "seewhy.runs.nursery" in words(one)
     ]  # fmt: skip
 
 
@@ -61,7 +60,7 @@ def words(process: int) -> str:
 
 
 def disturbed(
-    data: Path, out: Path, limit: int, kills: int, seed: int, ray: bool, longest: float
+    data: Path, out: Path, limit: int, kills: int, seed: int, longest: float
 ) -> list[str]:
     """Run until it ends, killing; what was killed when."""
     chance = random.Random(seed)
@@ -69,7 +68,7 @@ def disturbed(
     while True:
         begun = time.monotonic()
         process = subprocess.Popen(
-            command(data, out, limit, ray), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command(data, out, limit), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         while process.poll() is None and len(killed) < kills:
             time.sleep(chance.uniform(0.3, longest))
@@ -122,25 +121,22 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--longest", type=float, default=15, help="seconds between two kills")
-    parser.add_argument("--ray", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         whole, out = Path(folder, "whole"), Path(folder, "out")
-        subprocess.run(command(args.data, whole, args.limit, False), check=True)
-        killed = disturbed(
-            args.data, out, args.limit, args.kills, args.seed, args.ray, args.longest
-        )
+        subprocess.run(command(args.data, whole, args.limit), check=True)
+        killed = disturbed(args.data, out, args.limit, args.kills, args.seed, args.longest)
         largest, decisions, wrong = difference(out, whole)
     drivers = sum(one.startswith("driver") for one in killed)
     text = (
         f"{len(killed)} kills at random moments, all against one run ({drivers} of the driver, "
         f"{len(killed) - drivers} of a worker), {args.limit} pictures, "
-        f"{'Ray' if args.ray else 'local'}: {wrong} keys "
+        f"{wrong} keys "
         f"missing or twice, {decisions} decisions that differ, largest difference of a map "
         f"{largest:.1g} of its maximum."
     )
     print(text)
-    write("kills on Ray" if args.ray else "kills", text)
+    write("kills", text)
     assert not wrong
     assert not decisions
     assert largest <= 1e-3

@@ -80,7 +80,7 @@ MAY_IMPORT = {
     # Data sets.
     "dataset": {"targets", "boxes", "saving", "images", "one_line", "errors"},
     "labels": {"boxes", "dataset"},
-    # Many pictures: shards of a manifest, explained here or on a cluster.
+    # Many pictures: shards of a manifest, explained by workers that may die.
     "memory": set(),
     "runs": {
         "boxes", "dataset", "errors", "explainer", "explanation", "images", "memory", "methods",

@@ -78,16 +78,6 @@ def run(
             rich_help_panel=SPEED,
         ),
     ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray",
-            metavar="ADDRESS",
-            help="Explain on a Ray cluster: its address, or auto for the one that runs here (one "
-            "is started where none runs).",
-            show_default=False,
-        ),
-    ] = None,
     overlays: Annotated[
         bool,
         typer.Option(
@@ -171,7 +161,7 @@ def run(
     try:
         with progress_of_run(stdout_is_data=as_json) as show:
             made = run_pictures(
-                explainer, source, out, targets, kind=kind, workers=workers, ray=ray,
+                explainer, source, out, targets, kind=kind, workers=workers,
                 overlays=overlays, overlay_size=overlay_size, shard_size=shard_size, limit=limit,
                 progress=show, note=say_note,
             )  # fmt: skip

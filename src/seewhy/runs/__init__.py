@@ -1,4 +1,4 @@
-"""Many pictures explained, on this machine or on a cluster: nothing lost, nothing done twice.
+"""Many pictures explained on this machine: nothing lost, nothing done twice.
 
 A *manifest* lists the pictures. Its rows are divided into *shards*, and the rows of each shard are
 explained by a pure function (`shard`) into a part of the run's folder. What is done stands under

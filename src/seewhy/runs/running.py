@@ -17,7 +17,6 @@ from seewhy.explainer import Explainer
 from seewhy.models.load import LoadedModel
 from seewhy.runs.local import Here, Results, Workers, usable_cores
 from seewhy.runs.manifest import Digests, Manifest, changed_rows, write_manifest
-from seewhy.runs.on_ray import OnRay
 from seewhy.runs.overlays import Overlays
 from seewhy.runs.parts import (
     MANIFEST,
@@ -40,8 +39,8 @@ from seewhy.saving.files import locked, written_aside
 SHARD = 4096
 """Pictures of a shard at most, if nothing else is said."""
 
-Crew = Here | Workers | OnRay
-"""Who explains: this process, processes of this machine, or actors of a cluster."""
+Crew = Here | Workers
+"""Who explains: this process, or processes of this machine."""
 
 _LEAST_SHARDS = 64  # so that a small run is divided, too, and little is lost when it is interrupted
 _LEAST_SHARD = 16
@@ -57,7 +56,6 @@ def run(
     *,
     kind: str | None = None,
     workers: int | None = None,
-    ray: str | None = None,
     overlays: bool = False,
     overlay_size: int = 512,
     shard_size: int | None = None,
@@ -82,8 +80,6 @@ def run(
             pictures of a folder are taken, whatever else is in it.
         workers: processes that explain; None takes one for each core (one for a graphics card),
             as far as memory allows; 0 explains in this process.
-        ray: the address of a Ray cluster on which to explain; `"auto"` takes one that runs here, or
-            starts one on this machine. `workers` is then how many actors there are.
         overlays: whether the overlay of each explanation is written as a JPEG.
         overlay_size: pixels of its longer side at most.
         shard_size: pictures of a part; None divides the run into at least 64 parts of at most 4,096
@@ -109,7 +105,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     with (
         locked(folder, f"another run is writing into '{folder}'"),
-        _crew(folder, work, workers, ray, say) as crew,
+        _crew(folder, work, workers) as crew,
     ):
         before = RunRequest.read(folder)
         if before is None and parts_done(folder):
@@ -134,12 +130,8 @@ def run(
     return Run(folder, told)
 
 
-def _crew(
-    folder: Path, work: Work, workers: int | None, ray: str | None, note: Callable[[str], None]
-) -> Crew:
+def _crew(folder: Path, work: Work, workers: int | None) -> Crew:
     """Who explains."""
-    if ray is not None:
-        return OnRay(folder, work, ray, workers or None, note)
     if workers == 0:
         return Here(work)
     device = next((one.device.type for one in work.explainer.module.parameters()), "cpu")
