@@ -65,7 +65,8 @@ def panels(parameters: Sequence[Any]) -> Mapping[str, list[Any]]:
 
 def argument_name(argument: Any) -> str:
     """`PICTURE...` for an argument that takes several values."""
-    return str(argument.metavar or argument.name.upper()) + "..." * (argument.nargs == -1)
+    dots = "..." if argument.nargs == -1 else ""
+    return f"{argument.metavar or argument.name.upper()}{dots}"
 
 
 def default_of(parameter: Any) -> str:

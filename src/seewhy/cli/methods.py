@@ -37,7 +37,7 @@ class MethodEntry:
 
 
 START_WITH = {
-    "grad-cam": "The default: where did the model see this class? It is fast and fits any network.",
+    "grad-cam": "The default. It is fast and shows where the model sees the class.",
     "guided-grad-cam": "The same region in fine detail, pixel by pixel.",
     "ablation-cam": "A check without gradients: it removes channels and measures the score.",
 }
