@@ -104,7 +104,7 @@ def test_a_turned_tiff_of_misread_samples_is_upright(tmp_path):
         (np.linspace(-100, 100, 32).astype(np.int8), 8, 2, "integers from -100 to 100"),
         (np.linspace(-1000, 1000, 32).astype(np.int16), 16, 2, "integers from -1000 to 1000"),
         (np.linspace(0, 4e9, 32).astype(np.uint32), 32, 1, "integers from 0 to 4000000000"),
-        (np.linspace(0, 1, 32).astype(np.float32), 32, 3, "holds floats"),
+        (np.linspace(0, 1, 32).astype(np.float32), 32, 3, "contains floats"),
         (np.linspace(0, 1, 32).astype(np.float16), 16, 3, "1 channel of 16-bit floats.*tifffile"),
         (np.linspace(0, 1, 32), 64, 3, "1 channel of 64-bit floats.*tifffile"),
         (np.arange(32, dtype=np.uint16), 10, 1, "1 channel of 10-bit unsigned integers"),
@@ -152,7 +152,7 @@ def test_dark_values_of_16_bits_are_said_to_be_dark(tmp_path):
     path = written(tmp_path, "a.tif", tiff([GREYS >> 4]))
     picture = read_picture(path)
     assert picture.pixels.max() == 15
-    assert "values end at 4095 of 65535" in picture.notes[0]
+    assert "largest value is 4095 of 65535" in picture.notes[0]
     preprocess = Preprocess((8, 8), None, (0.5,) * 3, (0.5,) * 3)
     assert preprocess.picture_from(path).notes == picture.notes
 
@@ -166,7 +166,10 @@ def test_what_was_assumed_of_a_picture_is_a_warning_of_its_explanation(tmp_path)
     path = written(tmp_path, "a.tif", tiff([GREYS >> 4]))
     preprocess = Preprocess((8, 8), (8, 8), (0.5,) * 3, (0.5,) * 3)
     why = seewhy.explain(network, path, 0, preprocess=preprocess)
-    assert any(one.startswith("as to the picture, its values end at 4095") for one in why.warnings)
+    assert any(
+        one.startswith("as to the picture, it is dark, because its largest value is 4095")
+        for one in why.warnings
+    )
 
 
 # --- PNG: one colour that is transparent ----------------------------------------------------
