@@ -188,7 +188,7 @@ def test_beside_other_metrics(data: Dataset, tmp_path: Path) -> None:
     ("model", "options", "said"),
     [
         (OneSize, {"count": 5}, "needs inputs of 32 × 32 pixels"),
-        (Pure, {"count": 5, "confidence": 1.0}, "give more pictures or a lower grid-pointing"),
+        (Pure, {"count": 5, "confidence": 1.0}, "Give more pictures or a lower grid-pointing"),
         (Pure, {"count": 5, "side": 3}, "a collage of 3 × 3 pictures needs 9 different classes"),
     ],
 )

@@ -76,7 +76,7 @@ def test_colour_tiffs_of_16_bits_with_each_channel_by_itself(tmp_path, order, de
     with Image.open(path) as opened:
         np.testing.assert_array_equal(read_image(opened), COLOURS >> 8)
         opened.load()
-        with pytest.raises(ImageError, match=r"Pillow reads wrongly.*give the file instead"):
+        with pytest.raises(ImageError, match=r"Pillow reads wrongly.*Give the file instead"):
             read_image(opened)
     alpha = np.full_like(GREYS, 65535 // 2)
     alpha[:6] = 65535
@@ -101,9 +101,9 @@ def test_a_turned_tiff_of_misread_samples_is_upright(tmp_path):
 @pytest.mark.parametrize(
     ("values", "bits", "form", "message"),
     [
-        (np.linspace(-100, 100, 32).astype(np.int8), 8, 2, "integers from -100 to 100"),
-        (np.linspace(-1000, 1000, 32).astype(np.int16), 16, 2, "integers from -1000 to 1000"),
-        (np.linspace(0, 4e9, 32).astype(np.uint32), 32, 1, "integers from 0 to 4000000000"),
+        (np.linspace(-100, 100, 32).astype(np.int8), 8, 2, "from -100 to 100"),
+        (np.linspace(-1000, 1000, 32).astype(np.int16), 16, 2, "from -1000 to 1000"),
+        (np.linspace(0, 4e9, 32).astype(np.uint32), 32, 1, "from 0 to 4000000000"),
         (np.linspace(0, 1, 32).astype(np.float32), 32, 3, "contains floats"),
         (np.linspace(0, 1, 32).astype(np.float16), 16, 3, "1 channel of 16-bit floats.*tifffile"),
         (np.linspace(0, 1, 32), 64, 3, "1 channel of 64-bit floats.*tifffile"),
@@ -334,7 +334,7 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     thread.start()
     thread.join(5)
     assert len(refusals) == 1
-    assert "is a pipe and not a file" in refusals[0]
+    assert "is a pipe, not a file" in refusals[0]
 
 
 def test_a_picture_over_pillows_limit_is_read_without_its_warning(tmp_path, monkeypatch):
@@ -354,7 +354,7 @@ def test_a_picture_over_pillows_limit_is_read_without_its_warning(tmp_path, monk
             with pytest.raises(ImageError, match="too large"):
                 read_image(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ImageError, match="save it smaller with a picture editor"):
+    with pytest.raises(ImageError, match="Save it smaller with a picture editor"):
         read_image(path)
 
 

@@ -338,7 +338,7 @@ def test_the_papers_division_turns_the_picture_round_where_the_score_is_negative
 
 def test_a_score_of_zero_has_no_relative_drop() -> None:
     call = without_channels(HAND, Versions(hand_score))
-    with pytest.raises(MethodError, match="use ablation-cam"):
+    with pytest.raises(MethodError, match="Use ablation-cam"):
         methods.ablation_cam_relative(HAND, torch.tensor([1.0, 0.0]), call)
 
 

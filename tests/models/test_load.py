@@ -472,7 +472,9 @@ def test_missing_and_unexpected_names_are_counted_and_the_first_five_named() -> 
 
 def test_tensors_of_other_shapes_are_named_with_both_shapes() -> None:
     state = {**trained().state_dict(), "conv.weight": torch.zeros(4, 1, 3, 3)}
-    with pytest.raises(ModelError, match=r"conv\.weight is \(4, 1, 3, 3\) and should be \(4, 3, 3, 3\)"):
+    with pytest.raises(
+        ModelError, match=r"conv\.weight is \(4, 1, 3, 3\) and should be \(4, 3, 3, 3\)"
+    ):
         load_model(saved(state), arch=ARCH)
 
 
