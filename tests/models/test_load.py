@@ -712,10 +712,10 @@ def test_labels_are_read_in_the_ways_people_write_them(text: str) -> None:
         (b"cat\n\ndog", "line 2 is empty"),
         (b'["cat", 3]', "not every label is a text"),
         (b'{"0": "cat", "2": "dog"}', "without a gap"),
-        (b'{"cat": 0}', "is not one"),
-        (b'["cat"', "is not one"),
-        (b"[[[[", "is not one"),
-        (b"[" * 100_000, "is not one"),
+        (b'{"cat": 0}', "is not valid"),
+        (b'["cat"', "is not valid"),
+        (b"[[[[", "is not valid"),
+        (b"[" * 100_000, "is not valid"),
     ],
 )
 def test_a_bad_file_of_labels_is_a_sentence(content: bytes | None, message: str) -> None:

@@ -431,7 +431,7 @@ def test_a_pipe_is_refused_at_once() -> None:
     thread.start()
     thread.join(5)
     assert len(refusals) == 1
-    assert "is a pipe and not a file" in refusals[0]
+    assert "is a pipe, not a file" in refusals[0]
 
 
 # --- a fuzzer of weights --------------------------------------------------------------------
