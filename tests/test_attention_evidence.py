@@ -159,19 +159,19 @@ def test_images_that_a_head_mixes_are_an_error(inputs: Tensor) -> None:
 def test_a_network_without_attention_among_all_tokens_says_so(method: str, inputs: Tensor) -> None:
     timm = pytest.importorskip("timm")
     cnn = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
-    with pytest.raises(MethodError, match=r"no attention.*take grad-cam"):
+    with pytest.raises(MethodError, match=r"no attention.*Use grad-cam"):
         seewhy.attribute(cnn, inputs, 1, method=method)
     swin = timm.models.SwinTransformer(
         img_size=32, patch_size=2, window_size=4, depths=(2, 2), embed_dim=24, num_heads=(2, 2),
         num_classes=5,
     ).eval()  # fmt: skip
-    with pytest.raises(MethodError, match=r"within windows.*take grad-cam"):
+    with pytest.raises(MethodError, match=r"within windows.*Use grad-cam"):
         seewhy.attribute(swin, inputs[..., :32], 1, method=method)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_fusing_layers_is_not_for_attention(method: str, inputs: Tensor) -> None:
-    with pytest.raises(MethodError, match="looks at the attention"):
+    with pytest.raises(MethodError, match="uses the attention"):
         seewhy.attribute(vit(), inputs, 1, method=method, fuse="mean")
 
 

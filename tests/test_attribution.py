@@ -189,7 +189,7 @@ def test_finer_score_cam_weighs_by_the_difference_of_probabilities(inputs: Tenso
     one, two, three = (score_cam_weights(each) for each in (1, 2, 3))
     finer = score_cam_weights(Finer(1, (2, 3), 0.5))
     torch.testing.assert_close(finer, one - 0.5 * (two + three) / 2)
-    with pytest.raises(MethodError, match="gamma up to 1"):
+    with pytest.raises(MethodError, match="gamma of at most 1"):
         seewhy.attribute(model, inputs, Finer(1, 2, 1.5), method="score-cam")
 
 
@@ -416,7 +416,9 @@ def test_a_function_of_the_users_is_a_method(inputs: Tensor) -> None:
     def flat(activations: Tensor) -> Tensor:
         return activations
 
-    with pytest.raises(MethodError, match=r"gave \(4, 10, 9, 7\); a map \(4, 9, 7\) is wanted"):
+    with pytest.raises(
+        MethodError, match=r"map of shape \(4, 9, 7\), but it returned \(4, 10, 9, 7\)"
+    ):
         seewhy.attribute(network(), inputs, 1, method=flat)
 
     def mixed(activations: Tensor, attentions: list[Tensor], rerun: object) -> Tensor:
@@ -510,7 +512,7 @@ def test_a_regression_and_a_binary_model() -> None:
     negative = seewhy.attribute(model, images, "negative", method="hires-cam")
     torch.testing.assert_close(positive, value)
     torch.testing.assert_close(negative, -value)
-    with pytest.raises(TargetError, match="one number an image"):
+    with pytest.raises(TargetError, match="one number per image"):
         seewhy.attribute(model, images)
 
 

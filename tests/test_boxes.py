@@ -135,7 +135,7 @@ def test_what_cannot_be_read_is_said():
             with pytest.raises(ImageError, match="one map"):
                 function(wrong)
     for wrong in (-0.1, 1, 15, np.nan):
-        with pytest.raises(MethodError, match=r"from 0 to below 1, such as 0\.15"):
+        with pytest.raises(MethodError, match=r"at least 0 and below 1 .*such as 0\.15"):
             boxes(HAND, threshold=wrong)
     with pytest.raises(MethodError, match="connectivity=6"):
         boxes(HAND, connectivity=6)

@@ -134,7 +134,7 @@ def test_only_pictures_that_the_model_is_sure_of_are_laid_together(data: Dataset
         choose(data.records, status, confidence=0.9, **{**how, "seed": seed}) for seed in range(9)
     ]
     assert any("4.png" in {r.id for r in one.records} for (one,) in less_sure)
-    with pytest.raises(MetricError, match="of the 20 pictures 0, of 0 classes, are of one class"):
+    with pytest.raises(MetricError, match="Of 20 pictures, 0 are suitable, of 0 classes"):
         choose(data.records, status, confidence=0.999, **how)
 
 
@@ -187,9 +187,9 @@ def test_beside_other_metrics(data: Dataset, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "options", "said"),
     [
-        (OneSize, {"count": 5}, "the network does not take 32 × 32 pixels"),
-        (Pure, {"count": 5, "confidence": 1.0}, "give more pictures or a lower grid-pointing"),
-        (Pure, {"count": 5, "side": 3}, "a collage of 3 × 3 pictures takes as many classes"),
+        (OneSize, {"count": 5}, "needs inputs of 32 × 32 pixels"),
+        (Pure, {"count": 5, "confidence": 1.0}, "Give more pictures or a lower grid-pointing"),
+        (Pure, {"count": 5, "side": 3}, "a collage of 3 × 3 pictures needs 9 different classes"),
     ],
 )
 def test_what_cannot_be_laid_together_is_said_and_the_rest_measured(

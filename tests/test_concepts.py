@@ -88,7 +88,7 @@ def test_negative_activations_take_no_part_and_a_warning_says_how_much() -> None
     assert 0.1 < lost < 0.9
     (warning,) = found.warnings
     assert warning.startswith(f"{lost:.2g} of the layer's energy is negative")
-    with pytest.raises(MethodError, match="nowhere above 0"):
+    with pytest.raises(MethodError, match="no positive activations"):
         seewhy.find_concepts(model, np.zeros((32, 32, 3), np.uint8), count=1)
 
 
@@ -129,10 +129,10 @@ def test_the_model_comes_back_as_it_was(succeeds: bool) -> None:
 
 def test_bad_requests_are_told(tmp_path: Path) -> None:
     for images, asked, kind, says in (
-        ([], {}, ImageError, "no picture came"),
-        (picture(), {"count": 0}, MethodError, "at least 1 concept"),
-        (picture(), {"top": 0}, MethodError, "at least 1 concept"),
-        (picture(), {"count": 4}, MethodError, "at most 3 is possible"),
+        ([], {}, ImageError, "no picture was given"),
+        (picture(), {"count": 0}, MethodError, "must be at least 1"),
+        (picture(), {"top": 0}, MethodError, "must be at least 1"),
+        (picture(), {"count": 4}, MethodError, "at most 3 concepts are possible"),
         (picture(), {"layer": "head"}, LayerError, "a map needs"),
         (picture(), {"layer": "*"}, LayerError, "names 3 layers"),
     ):

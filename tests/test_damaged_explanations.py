@@ -273,10 +273,10 @@ def test_whole_numbers_make_a_map_in_json(whole: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"label": None}, "its 'label' is None; a text is wanted"),
-        ({"score": "8"}, "its 'score' is '8'; a number is wanted"),
+        ({"label": None}, "its 'label' must be a text, not None"),
+        ({"score": "8"}, "its 'score' must be a number, not '8'"),
         ({"score": True}, "its 'score' is True"),
-        ({"warnings": "one"}, "its 'warnings' is 'one'; a list is wanted"),
+        ({"warnings": "one"}, "its 'warnings' must be a list, not 'one'"),
         ({"warnings": [1]}, r"its 'warnings\[0\]' is 1"),
         ({"predictions": [{"index": 1.5}]}, r"its 'predictions\[0\].index' is 1.5"),
         ({"predictions": [3]}, r"its 'predictions\[0\]' is 3"),
@@ -284,7 +284,7 @@ def test_whole_numbers_make_a_map_in_json(whole: Callable[[str], Path]) -> None:
         ({"window": {"left": 1}}, "its 'window.top' is missing"),
         ({"window": {"left": 1, "top": 0, "right": 1, "bottom": 2}}, "edges in order"),
         ({"window": {"left": 0, "top": 0, "right": math.nan, "bottom": 2}}, "edges in order"),
-        ({"target": "tabby"}, "its 'target' is 'tabby'; an object is wanted"),
+        ({"target": "tabby"}, "its 'target' must be an object, not 'tabby'"),
         ({"target": {}}, "not a saved target"),
         ({"preprocess": {"size": [0, 3]}}, "preprocessing"),
         ({"format": "seewhy explanation 9"}, "reads 'seewhy explanation 1'"),

@@ -372,7 +372,7 @@ def test_a_partial_and_an_object_are_methods_too(data: Dataset) -> None:
     assert (
         found.result("Brightness", "energy")["mean"] > plain.result("Brightness", "energy")["mean"]
     )
-    with pytest.raises(MethodError, match="layer_cam came twice"):
+    with pytest.raises(MethodError, match="layer_cam is given twice"):
         run(data, methods=[partial, functools.partial(partial)], metrics=["energy"])
 
 
@@ -689,7 +689,7 @@ def test_options_are_checked_and_written_beside_the_figures(data: Dataset) -> No
         find_metric("pointin")
     with pytest.raises(TargetError, match="label or predicted is wanted"):
         run(data, target="truth")
-    with pytest.raises(MethodError, match="each method is named once"):
+    with pytest.raises(MethodError, match="Name each method once"):
         run(data, methods=["grad-cam", "grad-cam"])
     found = run(data, metrics=["deletion"], metric_options={"deletion": {"step": 0.5}})
     assert found.metrics[0]["protocol"] == {

@@ -218,11 +218,11 @@ def test_a_zero_map_says_why_and_what_to_try() -> None:
         model.module.head.weight[2] = -1
     why = seewhy.explain(model, picture(), "blue")
     assert not why.map.any()
-    assert "speaks against the target; try hires-cam" in why.warnings[0]
+    assert "is against the target. Use hires-cam" in why.warnings[0]
     with torch.no_grad():
         model.module.head.weight[2] = 0
     why = seewhy.explain(model, picture(), "blue")
-    assert "the gradient is zero everywhere" in why.warnings[0]
+    assert "because the gradient is zero" in why.warnings[0]
 
 
 def test_a_flat_map_nan_and_a_softmax_inside_are_said() -> None:
@@ -232,7 +232,7 @@ def test_a_flat_map_nan_and_a_softmax_inside_are_said() -> None:
     with torch.no_grad():
         broken.module.head.bias[0] = float("nan")
     said = seewhy.explain(broken, picture(), "green").warnings
-    assert "holds NaN or infinity" in said[0]
+    assert "contains NaN or infinity" in said[0]
     with pytest.raises(TargetError, match="NaN"):
         seewhy.explain(broken, picture())
     softmax = nn.Sequential(ByColour(), nn.Softmax(1))
@@ -319,7 +319,7 @@ def test_explain_says_which_of_several_pictures_the_map_lies_on() -> None:
     why = seewhy.explain(model, after, 2, method="saliency", inputs=both, picture="1")
     wanted = seewhy.attribute(model, (before, after[None]), 2, method="saliency", picture=1)
     assert np.array_equal(why.map, wanted[0].numpy())
-    with pytest.raises(ModelError, match="shared='texts' is none of the inputs"):
+    with pytest.raises(ModelError, match="shared='texts' is not one of the inputs"):
         seewhy.explain(model, after, 2, inputs=both, picture=1, shared=["texts"])
 
 
@@ -365,9 +365,9 @@ def test_compare_takes_several_pictures_and_what_they_are() -> None:
         seewhy.compare(model, pictures, true=["red"])
     with pytest.raises(TargetError, match="no class is called 'rad'; did you mean 'red'"):
         seewhy.compare(model, pictures, true=["rad"] * 3)
-    with pytest.raises(TargetError, match="true= takes the classes of several pictures"):
+    with pytest.raises(TargetError, match="true= needs the classes of several pictures"):
         seewhy.compare(model, pictures[0], true=["red"])
-    with pytest.raises(ImageError, match="no picture came"):
+    with pytest.raises(ImageError, match="no picture was given"):
         seewhy.compare(model, [])
 
 
@@ -516,7 +516,7 @@ def test_an_array_of_any_channels_is_explained_and_three_of_them_are_drawn(
 
 
 def test_a_photograph_is_refused_where_bands_are_wanted_and_says_what_was_assumed() -> None:
-    with pytest.raises(ImageError, match=r"came as Image; with rgb= an array \(height, width, 3\)"):
+    with pytest.raises(ImageError, match=r"with rgb= .*\(height, width, 3\).* not Image"):
         seewhy.explain(ByColour(), Image.fromarray(picture()), rgb=(0, 1, 2))
     with pytest.raises(ImageError, match="as rgb=, the three channels to draw"):
         seewhy.explain(ByBand(4), torch.zeros(4, 8, 8))
@@ -550,7 +550,7 @@ def test_a_named_layer_is_tested_once_and_what_speaks_against_it_is_said() -> No
     explainer = seewhy.Explainer(model, layer="teacher", method=["grad-cam", "saliency"])
     picture = torch.rand(3, 16, 16)
     at_layer, of_pixels = explainer.many([picture], 1)
-    assert any("has no gradient at layer 'teacher'" in one for one in at_layer.warnings)
+    assert any("does not depend on layer 'teacher'" in one for one in at_layer.warnings)
     assert not any("teacher" in one for one in of_pixels.warnings)
     first, calls = calls, 0
     list(explainer.many([picture], 1))

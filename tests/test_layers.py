@@ -94,7 +94,7 @@ def test_a_head_that_is_still_zero_is_told() -> None:
     models = pytest.importorskip("torchvision.models")
     model = models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5)
     nn.init.zeros_(model.heads.head.weight)
-    with pytest.raises(LayerError, match="is the head still zero"):
+    with pytest.raises(LayerError, match="head may still be zero"):
         propose_layer(model, torch.randn(1, 3, 32, 32))
 
 

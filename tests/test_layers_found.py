@@ -512,11 +512,13 @@ def test_a_layer_that_stands_for_the_picture_needs_no_word() -> None:
 def test_what_speaks_against_a_named_layer_is_said() -> None:
     image = torch.rand(1, 3, 32, 32)
     pair = {"rgb": image, "depth": torch.rand(1, 1, 32, 32)}
-    assert "no gradient at layer 'teacher'" in said(Beside(), image, "teacher")
+    assert "does not depend on layer 'teacher'" in said(Beside(), image, "teacher")
     assert "another corner of layer 'f#1'" in said(Flipped(), image, "f#1")
     assert said(Flipped(), image, "f#0") == ""
-    assert "sees a part of it" in said(Tiles(), image, "f#2")
-    assert "the same for another picture" in said(TwoBranches(), pair, "depth", picture="rgb")
+    assert "sees only a part" in said(Tiles(), image, "f#2")
+    assert "the same values for another picture" in said(
+        TwoBranches(), pair, "depth", picture="rgb"
+    )
     assert "its map mixes them" in said(Fused(), pair, "both", picture="rgb")
 
 
@@ -532,7 +534,7 @@ def test_a_layer_over_which_a_change_spreads_is_not_refused() -> None:
             f = self.f(x)
             return self.fc(self.mix(f.mean((2, 3), True).expand_as(f)).mean((2, 3)))
 
-    assert "shows all over layer 'mix'" in said(Mixed(), torch.rand(1, 3, 32, 32), "mix")
+    assert "changes layer 'mix' everywhere" in said(Mixed(), torch.rand(1, 3, 32, 32), "mix")
 
 
 @pytest.mark.parametrize(("picture", "most"), [(None, 3), ("rgb", 4)])
@@ -847,7 +849,7 @@ def test_tiles_that_overlap_are_refused_with_the_reason() -> None:
 
 def test_a_batch_of_rows_says_what_to_do() -> None:
     given = {"rgb": torch.rand(2, 3, 32, 32), "depth": torch.rand(2, 3, 32, 32)}
-    with pytest.raises(LayerError, match=r"2 rows for an image.* leave layer= out"):
+    with pytest.raises(LayerError, match=r"2 rows per image.* leave layer= out"):
         seewhy.attribute(Concatenated().eval(), given, 1, picture="rgb", layer="cnn")
 
 
@@ -989,5 +991,5 @@ def test_a_saturated_score_has_a_layer_if_other_pictures_change_it() -> None:
     assert str(propose_layer(model, red).layer) == "features"
     with torch.no_grad():
         model.head.weight.zero_()
-    with pytest.raises(LayerError, match="is the head still zero"):
+    with pytest.raises(LayerError, match="head may still be zero"):
         propose_layer(model, red[..., :16])  # another size: nothing is remembered

@@ -226,7 +226,7 @@ def test_cam_names_what_stands_behind_the_linear_head(end: Any, name: str, x: Te
     for classes in (1, 4) if name == "sigmoid" else (4,):
         model = Classifier(classes, end, scale=1).eval()
         target = "positive" if classes == 1 else 1
-        with pytest.raises(MethodError, match=f"puts a {name} behind it"):
+        with pytest.raises(MethodError, match=f"has a {name} after that map"):
             of(model, x, target, "cam", layer="features")
     two = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(4), nn.Sigmoid())
     two(x)
@@ -438,7 +438,7 @@ def test_one_map_of_a_smaller_size_is_said_and_can_be_read() -> None:
     model = Segmenter(1, lambda z: z[:, 0], stride=2).eval()
     whole = of(model, x, lambda out: out.mean((1, 2)), layer="features")
     assert "is one map an image, as a change in a corner" in said(whole)
-    with pytest.raises(TargetError, match=r"say output=lambda out: out\[:, None\]"):
+    with pytest.raises(TargetError, match=r"give output=lambda out: out\[:, None\]"):
         of(model, x, 0, layer="features")
     made = of(model, x, "0@peak", layer="features", output=lambda out: out[:, None])
     row, column = divmod(int(model(x)[0].argmax()), 24)
@@ -457,7 +457,7 @@ def test_similar_classes_are_the_same_behind_a_softmax(x: Tensor) -> None:
 
 def test_a_value_behind_a_sigmoid_is_not_called_a_probability(x: Tensor) -> None:
     made = of(Classifier(2, lambda z: z.sigmoid()).eval(), x, "output:1")
-    assert said(made).startswith("the model ends in a sigmoid, so the gradient of its value fades")
+    assert said(made).startswith("the model ends in a sigmoid, so gradients become very small")
 
 
 # --- Every method, and forms drawn at random ------------------------------------------------------
@@ -498,7 +498,7 @@ ASKED: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:the part of the network behind layer")
+@pytest.mark.filterwarnings("ignore:the part of the network after layer")
 @pytest.mark.parametrize("seed", range(60))
 def test_any_form_asked_in_any_way_gives_a_map_or_says_why_not(seed: int) -> None:
     drawn = random.Random(seed)

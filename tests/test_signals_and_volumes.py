@@ -196,7 +196,7 @@ def test_the_layer_is_proposed_and_layers_are_fused(dimensions: int) -> None:
 
 
 def test_a_window_that_does_not_fit_a_short_dimension_says_how_to_choose_one() -> None:
-    with pytest.raises(MethodError, match="does not fit into an image of 16 × 16 × 16 pixels"):
+    with pytest.raises(MethodError, match="is larger than an image of 16 × 16 × 16 pixels"):
         seewhy.attribute(finder(3), torch.zeros(1, 1, 16, 16, 16), 0, method="occlusion")
 
 

@@ -115,7 +115,7 @@ def test_windows_are_no_map(model: Tokens) -> None:
             windows = self.attention(rows.reshape(-1, 16, 3))
             return self.head(windows.reshape(len(x), -1, 3).mean(1))
 
-    with pytest.raises(LayerError, match="windows, each a batch of its own"):
+    with pytest.raises(LayerError, match="windows, each as a separate batch row"):
         seewhy.attribute(Windows(), PICTURES, layer="attention")
 
 

@@ -31,7 +31,7 @@ from seewhy.request import Request
 from seewhy.targets import Counterfactual, Resolved
 
 NO_LAYER = ("input", "attention")
-"""What stands for the layer of a method that looks at none."""
+"""Names in place of a layer, for methods that use no layer."""
 
 
 def attribute(
@@ -48,7 +48,7 @@ def attribute(
     speed: Speed = EXACT,
     **options: Any,
 ) -> Tensor | list[Tensor]:
-    """Raw maps of where a model saw what speaks for a target.
+    """Compute raw attribution maps of a model for a target.
 
     Args:
         model: a module, or what `load_model` gave. It comes back exactly as it was.
@@ -63,11 +63,10 @@ def attribute(
         layer: a name, a module, a wildcard or a list; None takes the proposed one.
         fuse: makes one map of several layers': `"mean"`, `"max"` or `"scaled-max"`.
         output: where the logits are, for a model that returns more than one tensor.
-        picture: on which of several inputs the maps lie, by number or name, where more than one
-            could be meant.
+        picture: the input that is the picture, by number or name, if several inputs could be.
         shared: inputs that belong to all images together, where there are as many as images.
-        speed: in which precision, and whether compiled, the network runs for methods that run it
-            many times: `Speed("bf16", compiled=True)`. A warning says how well that agrees.
+        speed: precision and compilation of the network for methods that run it many times:
+            `Speed("bf16", compiled=True)`. A warning says how well that agrees.
         options: the method's own (`seewhy methods` lists them).
 
     Returns:
@@ -181,7 +180,7 @@ def answer(
         for number, one in enumerate(methods):
             if all(row.moment in here for row in one.evidence):
                 made[number] = _made(one, evidence, request.options_of(one))
-    # What runs the model in a way of its own comes when nobody watches it any more.
+    # Evidence that runs the model itself is computed after the watching hooks are removed.
     for number, one in enumerate(methods):
         if number not in made:
             made[number] = _made(one, evidence, request.options_of(one))
@@ -213,8 +212,8 @@ def _check_given(methods: Sequence[Method], model: Bound, images: int) -> None:
                 able.sort(key=lambda m: (m.place != one.place, _apart(m, one)))
                 instead = [m.name for m in able]
                 raise MethodError(
-                    f"method '{one.name}' needs {row.says}, which {absent[row.name]}; take "
-                    f"{', '.join(instead[:3])}, or another of seewhy methods."
+                    f"method '{one.name}' needs {row.says}, which {absent[row.name]}. Use "
+                    f"{', '.join(instead[:3])}, or see: seewhy methods."
                 )
 
 
@@ -264,7 +263,8 @@ def _checked(made: Any, method: Method, count: int, evidence: Evidence, layer: i
     if not isinstance(made, Tensor) or tuple(made.shape) not in [(count, *s) for s in sizes]:
         came = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
         raise MethodError(
-            f"method '{method.name}' gave {came}; a map {(count, *sizes[0])} is wanted."
+            f"method '{method.name}' must return a map of shape {(count, *sizes[0])}, "
+            f"but it returned {came}."
         )
     return made
 
@@ -329,15 +329,15 @@ def _warnings(
             said = list(made.notes)
             if broken[i]:
                 said.append(
-                    "the network's output holds NaN or infinity: look at the input's values and "
-                    "at the network's precision (float32?)"
+                    "the network's output contains NaN or infinity. Check the values of the "
+                    "input and the precision of the network (use float32)"
                 )
             if evidence.asked is not None and not method.looks_at_target:
                 words = evidence.targets.targets[i][t].describe(evidence.labels)
                 said.append(
-                    f"'{words}' plays no part in this map: {method.name} shows what stands out, "
-                    "the same for every target; ask grad-cam, layer-cam or occlusion why the "
-                    "network says so"
+                    f"this map does not depend on the target '{words}': {method.name} gives the "
+                    "same map for every target. For a map of this target use grad-cam, "
+                    "layer-cam or occlusion"
                 )
             against = isinstance(evidence.targets.targets[i][t], Counterfactual)
             said += _of_values(low[i][t], high[i][t], bool(dead[i, t]), method, against)
@@ -353,11 +353,12 @@ def _warnings(
 def _of_values(low: float, high: float, dead: bool, method: Method, against: bool) -> list[str]:
     """What the least and the greatest value of a map say of it."""
     if not (low - high <= 0):  # false for NaN
-        return ["the map holds NaN: the network or its gradient overflowed"]
+        return ["the map contains NaN, because a value in the network or its gradient overflowed"]
     if dead:
         return [
-            "the gradient is zero everywhere, so the map is too: the score is saturated "
-            "or does not depend on this layer here; try another layer, or the logit"
+            "the map is zero everywhere, because the gradient is zero. The score may "
+            "be saturated (explain the logit instead), or it may not depend on this "
+            "layer (choose another layer)"
         ]
     if low != high:
         return []
@@ -365,21 +366,22 @@ def _of_values(low: float, high: float, dead: bool, method: Method, against: boo
         return ["the map is flat: every position has the same value"]
     if method.place == "attention":
         return [
-            "the map is zero everywhere: no attention raises the score; try "
-            "attention-rollout, which looks at no target"
+            "the map is zero everywhere, because no attention raises the score. Use "
+            "attention-rollout, which does not depend on the target"
         ]
     if method.place == "input":
         return [
-            "the map is zero everywhere: no change of the pixels changes the score (is it "
-            "saturated? try the logit)"
+            "the map is zero everywhere, because changing the pixels does not change "
+            "the score. If the score is saturated, explain the logit instead"
         ]
     if against:
         return [
-            "the map is zero everywhere: at this layer nothing speaks against the target; try "
-            "hires-cam (signed), layer-cam, an earlier layer, or the target itself"
+            "the map is zero everywhere, because this layer has no evidence against "
+            "the target. Use hires-cam (signed), layer-cam, an earlier layer, or the "
+            "target itself"
         ]
     return [
-        "the map is zero everywhere: at this layer everything speaks against the "
-        "target; try hires-cam (signed), layer-cam, an earlier layer, or "
+        "the map is zero everywhere, because all evidence at this layer is against "
+        "the target. Use hires-cam (signed), layer-cam, an earlier layer, or "
         "'against:' the target"
     ]

@@ -303,7 +303,7 @@ def _checked(map_: np.ndarray) -> np.ndarray:
     """The map with -inf for what is not finite."""
     values = np.asarray(map_)
     if values.ndim != 2 or not values.size:
-        raise ImageError(f"the map is {values.shape}; one map (height, width) is wanted.")
+        raise ImageError(f"the map must be one map (height, width), not {values.shape}.")
     if not np.issubdtype(values.dtype, np.floating):
         values = values.astype(np.float64)
     finite = np.isfinite(values)
@@ -315,8 +315,8 @@ def _limits(values: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.
     shares = np.asarray(thresholds, np.float64)
     if shares.ndim != 1 or not np.all((shares >= 0) & (shares < 1)):
         raise MethodError(
-            f"threshold={thresholds!r} was given; a share of the map's maximum is wanted, from 0 "
-            "to below 1, such as 0.15."
+            "threshold must be at least 0 and below 1 (a share of the map's maximum, "
+            f"such as 0.15), not {thresholds!r}."
         )
     most = float(values.max())
     if most <= 0:
@@ -328,6 +328,6 @@ def _limits(values: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.
 def _check_connectivity(connectivity: int) -> None:
     if connectivity not in (4, 8):
         raise MethodError(
-            f"connectivity={connectivity} was given; 8 (pixels may touch at corners) or 4 (they "
-            "share an edge) is wanted."
+            "connectivity must be 8 (pixels may touch at corners) or 4 (pixels share "
+            f"an edge), not {connectivity}."
         )

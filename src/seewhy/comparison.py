@@ -210,11 +210,14 @@ def compare(
     methods = len(explainers[0].request.methods)
     if not isinstance(image, (list, tuple)):
         if true is not None:
-            raise TargetError("true= takes the classes of several pictures; give a list of them.")
+            raise TargetError(
+                "true= needs the classes of several pictures, but one picture was given. "
+                "Give a list of pictures."
+            )
         return _on_one_picture(explainers, cast(ImageSource, image), target, methods)
     images = list(image)
     if not images:
-        raise ImageError("no picture came; compare takes at least one.")
+        raise ImageError("no picture was given. compare needs at least one.")
     known = _known_classes(true, len(images), explainers[0])
     by_model = [list(explainer.many(images, target)) for explainer in explainers]
     width = len(by_model[0]) // len(images)
@@ -249,7 +252,7 @@ def _known_classes(
         return []
     if len(true) != pictures:
         raise TargetError(
-            f"true= has {len(true)} classes for {pictures} pictures; one for each is wanted."
+            f"true= has {len(true)} classes for {pictures} pictures, but each picture needs one."
         )
     labels = explainer.labels
     found = []

@@ -164,27 +164,30 @@ def find_concepts(
     """
     sources = [*images] if isinstance(images, (list, tuple)) else [cast(ImageSource, images)]
     if not sources:
-        raise ImageError("no picture came; concepts are found in at least one.")
+        raise ImageError("no picture was given. Concepts need at least one picture.")
     if count < 1 or top < 1:
-        raise MethodError(f"count={count}, top={top}: at least 1 concept and 1 class are wanted.")
+        raise MethodError(f"count and top must be at least 1, but count={count}, top={top}.")
     explainer = Explainer(model, output=output, preprocess=preprocess, labels=labels)
     prepared = [explainer.prepare(source) for source in sources]
     bound, first = bind(explainer.module, prepared[0].tensor[None], output=output)
     layers = layers_of(bound, first, layer)
     if len(layers) != 1:
-        raise LayerError(f"layer='{layer}' names {len(layers)} layers; concepts are found in one.")
+        raise LayerError(
+            f"concepts are found in one layer, but layer='{layer}' names {len(layers)} layers."
+        )
     activations = _activations(bound, layers[0], prepared)
     rows = torch.cat([one.flatten(1).T for one in activations])
     if count > min(rows.shape):
         raise MethodError(
-            f"count={count} concepts of {rows.shape[0]} positions and {rows.shape[1]} channels at "
-            f"layer '{layers[0]}'; at most {min(rows.shape)} is possible."
+            f"count={count} is too large: layer '{layers[0]}' has {rows.shape[0]} "
+            f"positions and {rows.shape[1]} channels here, so at most {min(rows.shape)} "
+            "concepts are possible."
         )
     values = rows.relu()
     if not float(values.square().sum()) > 0:
         raise MethodError(
-            f"layer '{layers[0]}' is nowhere above 0 in these pictures, so it holds no concepts; "
-            "take another layer."
+            f"layer '{layers[0]}' has no positive activations in these pictures, so no "
+            "concepts can be found. Choose another layer."
         )
     found = factorise(values, count)
     weights = found.weights.float()
@@ -216,8 +219,8 @@ def _activations(model: Bound, layer: Layer, prepared: Sequence[Prepared]) -> li
             (activations,) = seen.activations
             if not activations.isfinite().all():
                 raise LayerError(
-                    f"layer '{layer}' holds NaN or infinity for {one.name or 'a picture'}; run the "
-                    "network in float32 and check the input."
+                    f"layer '{layer}' contains NaN or infinity for {one.name or 'a picture'}. "
+                    "Run the network in float32 and check the input."
                 )
             found.append(activations[0].cpu())
     return found
@@ -251,8 +254,8 @@ def _warnings(rows: Tensor, weights: Tensor) -> tuple[str, ...]:
     lost = float((-rows).relu().square().sum() / rows.square().sum())
     if lost > 0:
         warned.append(
-            f"{lost:.2g} of the layer's energy is negative and takes no part: concepts are "
-            "non-negative parts. A layer behind a ReLU has none."
+            f"{lost:.2g} of the layer's energy is negative and is ignored, because "
+            "concepts are non-negative. A layer after a ReLU has no negative values."
         )
     empty = int((weights.sum(0) == 0).sum())
     if empty:

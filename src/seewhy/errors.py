@@ -39,11 +39,11 @@ class DataError(SeewhyError, ValueError):
 
 
 def not_known(kind: str, name: str, names: Iterable[str]) -> str:
-    """The message for a name that stands for nothing: which names are near, and all there are."""
+    """Return the message for an unknown name, with similar names and all known names."""
     known = list(names)
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"{kind} '{name}' is not known; {hint}There are {', '.join(known)}."
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    return f"{kind} '{name}' is not known{hint} Choose from {', '.join(known)}."
 
 
 def at_least_one(error: type[SeewhyError], **counts: int) -> None:
@@ -54,4 +54,4 @@ def at_least_one(error: type[SeewhyError], **counts: int) -> None:
     """
     for name, count in counts.items():
         if count < 1:
-            raise error(f"{name}={count} leaves nothing to do; at least 1 is wanted.")
+            raise error(f"{name} must be at least 1, not {count}.")

@@ -120,7 +120,7 @@ class Explainer:
         **options: Any,
     ) -> None:
         if batch_size < 1:
-            raise MethodError(f"batch_size={batch_size} was given; at least 1 is wanted.")
+            raise MethodError(f"batch_size must be at least 1, not {batch_size}.")
         loaded = model if isinstance(model, LoadedModel) else None
         self.model = model
         self.module: nn.Module = model.module if isinstance(model, LoadedModel) else model
@@ -144,9 +144,9 @@ class Explainer:
         found = list(self.many([image], target))
         if len(found) != 1:
             raise TargetError(
-                f"this asks for {len(found)} maps of one picture; explain() gives one. Take one "
-                "target, method and layer (fuse= makes one map of several layers), or "
-                "Explainer.many() or compare()."
+                f"this asks for {len(found)} maps of one picture, but explain() makes one. "
+                "Give one target, method and layer (fuse= combines several layers into one "
+                "map), or use Explainer.many() or compare()."
             )
         return found[0]
 
@@ -182,8 +182,8 @@ class Explainer:
             images = list(images)
             if len(images) != len(target):
                 raise TargetError(
-                    f"{len(target)} targets were given for {len(images)} pictures; a list takes "
-                    "one for each picture, a tuple several for every picture."
+                    f"{len(target)} targets were given for {len(images)} pictures. A list has "
+                    "one target per picture; a tuple has several targets for every picture."
                 )
             each = zip(images, target, strict=True)
         else:
@@ -253,8 +253,8 @@ class Explainer:
         tensor = source[0] if source.ndim == 4 and len(source) == 1 else source
         if tensor.ndim != 3:
             raise ImageError(
-                f"the image is a tensor {tuple(source.shape)}; one prepared image (channels, "
-                "height, width) is wanted. attribute() takes batches, signals and volumes."
+                "an image tensor must be one prepared image (channels, height, width), not "
+                f"{tuple(source.shape)}. Use attribute() for batches, signals and volumes."
             )
         picture = self.preprocess.picture(tensor)
         height, width = picture.shape[:2]

@@ -164,14 +164,14 @@ def find_features(
     if sort not in SORTS:
         raise MethodError(f"sort={sort!r} is not known; choose one of {', '.join(SORTS)}.")
     if top is not None and top < 1:
-        raise MethodError(f"top={top} keeps nothing; at least 1 is wanted.")
+        raise MethodError(f"top must be at least 1, not {top}.")
     explainer = Explainer(model, output=output, preprocess=preprocess)
     prepared = explainer.prepare(image)
     bound, inputs = bind(explainer.module, prepared.tensor[None], output=output)
     layers = layers_of(bound, inputs, layer)
     if len(layers) != 1:
         raise LayerError(
-            f"layer='{layer}' names {len(layers)} layers; feature maps are drawn of one."
+            f"feature maps are drawn for one layer, but layer='{layer}' names {len(layers)} layers."
         )
     by_contribution = sort == "contribution"
     label = None

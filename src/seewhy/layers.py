@@ -80,7 +80,7 @@ def find_layers(model: nn.Module, spec: LayerSpec) -> list[Layer]:
     names = _names(model)
     specs: list[str | nn.Module] = list(spec) if isinstance(spec, (list, tuple)) else [spec]  # type: ignore[list-item]
     if not specs:
-        raise LayerError("layer=[] names no layer; give at least one, or leave it out.")
+        raise LayerError("layer=[] names no layer. Give at least one, or leave it out.")
     found = [layer for one in specs for layer in _find(names, one)]
     return list(dict.fromkeys(found))
 
@@ -227,37 +227,39 @@ def _said(name: str, landing: Landing, strength: float) -> tuple[str, ...]:
     said = []
     if strength == 0:
         said.append(
-            f"the score of the predicted class has no gradient at layer '{name}': nothing that "
-            "the layer gives has a say in it; choose another layer (seewhy layers lists them)"
+            f"the score of the predicted class does not depend on layer '{name}' (its "
+            "gradient is zero). Choose another layer (seewhy layers lists them)"
         )
     if landing.where == "nowhere":
         said.append(
-            f"layer '{name}' gives the same for another picture, so its map says nothing about "
-            "this one; choose another layer, or the picture that it sees (picture=)"
+            f"layer '{name}' gives the same values for another picture, so its map says "
+            "nothing about this one. Choose another layer, or choose the right picture "
+            "input with picture="
         )
     elif landing.where == "a part":
         said.append(
-            f"layer '{name}' does not change with every corner of the picture: it sees a part of "
-            "it (a tile, a window), and its map is drawn on the whole; choose another layer, or a "
-            "method that looks at no layer (saliency, occlusion)"
+            f"layer '{name}' does not change with every corner of the picture. It sees "
+            "only a part (a tile or a window), but its map is drawn on the whole "
+            "picture. Choose another layer, or a method that uses no layer (saliency, "
+            "occlusion)"
         )
     elif landing.where == "elsewhere":
         said.append(
-            f"a change in one corner of the picture shows in another corner of layer '{name}': it "
-            "sees a flipped or turned copy, or has its positions in another order, so its map is "
-            "drawn in the wrong place; choose another layer, or a method that looks at no layer "
-            "(saliency, occlusion)"
+            "a change in one corner of the picture appears in another corner of layer "
+            f"'{name}'. The layer sees a flipped or turned copy, or has its positions "
+            "in another order, so its map is drawn in the wrong place. Choose another "
+            "layer, or a method that uses no layer (saliency, occlusion)"
         )
     elif landing.where == "spread":
         said.append(
-            f"a change in one corner of the picture shows all over layer '{name}' (attention, or "
-            "a mean over all positions, spreads it), so that its map lies where the network keeps "
-            "what it has read, which need not be where that is on the picture"
+            f"a change in one corner of the picture changes layer '{name}' everywhere "
+            "(attention, or a mean over all positions, spreads it). A bright position "
+            "of its map need not be the place in the picture that caused it"
         )
     if landing.mixed:
         said.append(
-            f"layer '{name}' also changes with the other pictures that the model takes, so its "
-            "map mixes them; an earlier layer sees this picture alone"
+            f"layer '{name}' also changes with the other pictures of the model's input, "
+            "so its map mixes them. An earlier layer sees only this picture"
         )
     return tuple(said)
 
@@ -309,18 +311,18 @@ def _find(names: dict[str, nn.Module], spec: str | nn.Module) -> list[Layer]:
             if candidate is module or unwrap(candidate) is module:
                 return [Layer(name, candidate)]
         raise LayerError(
-            f"the module {type(module).__name__} given as layer= is not part of this model; take "
-            "it from the model itself, or give its name."
+            f"the module {type(module).__name__} given as layer= is not part of this "
+            "model. Use a module of the model itself, or give its name."
         )
     if not isinstance(spec, str):
         raise LayerError(
-            f"layer={spec!r} is a {type(spec).__name__}; a name, a module or a list is wanted."
+            f"layer= must be a name, a module or a list, but {spec!r} is a {type(spec).__name__}."
         )
     parts = _SPEC.fullmatch(spec.strip())
     if parts is None:
         raise LayerError(
-            f"layer '{spec}' cannot be read; write name, name[output] or name#call, as in "
-            "'layer4', 'backbone[0]', 'layer4.2.relu#2'."
+            f"layer '{spec}' is not a valid name. Write name, name[output] or "
+            "name#call, as in 'layer4', 'backbone[0]', 'layer4.2.relu#2'."
         )
     name = clean_name(parts["name"])
     path, call = parts["path"] or "", None if parts["call"] is None else int(parts["call"])

@@ -88,13 +88,13 @@ def said_of(ending: Ending, target: Target) -> str | None:
         return None
     if isinstance(target, Regression):
         return (
-            f"the model ends in a {ending}, so the gradient of its value fades near 0 and 1; name "
-            "what comes before with output= if the model gives it"
+            f"the model ends in a {ending}, so gradients become very small near 0 and "
+            "1. If the model also returns the values before it, name them with output="
         )
     return (
-        f"the outputs are probabilities (a {ending} inside the model), so the score is one, and "
-        "its gradient fades where the model is sure; name the logits with output= if the model "
-        "gives them"
+        f"the outputs are probabilities (a {ending} inside the model), so the score "
+        "is a probability and its gradient becomes very small where the model is "
+        "sure. If the model also returns logits, name them with output="
     )
 
 
@@ -112,7 +112,8 @@ def check_vocabulary(model: Bound, inputs: Tensor, outputs: Tensor, targets: Res
         what = f"'{model.scores_at}'" if model.scores_at else "the output"
         how = "by its name" if named else "as it comes out of a layer normalisation"
         raise TargetError(
-            f"a token has a score over a vocabulary, but {what} {tuple(outputs.shape)} holds "
-            f"hidden states or embeddings, {how}; name the scores with output= if the model gives "
-            "them, call the part of the model that gives them, or ask for a Similarity."
+            f"a token has a score over a vocabulary, but {what} {tuple(outputs.shape)} "
+            f"contains hidden states or embeddings, {how}. Name the scores with output= "
+            "if the model returns them, call the part of the model that returns them, "
+            "or use a Similarity."
         )

@@ -49,20 +49,20 @@ class Request:
         if strange := [name for name in self.options if name not in known]:
             unknown = ", ".join(f"'{name}'" for name in strange)
             raise MethodError(
-                f"{names} has no option {unknown}; it has {', '.join(sorted(known))}."
+                f"{names} has no option {unknown}. The options are {', '.join(sorted(known))}."
                 if known
                 else f"{names} takes no options; remove {unknown}."
             )
         if not self.speed.exact and not any(m.cost == "whole forwards" for m in self.methods):
             raise MethodError(
-                f"{self.speed} is for methods that run the whole network many times (score-cam, "
-                f"rise, occlusion, ...), and {names} does not; leave it out."
+                f"{self.speed} has no effect on {names}; it is for methods that run the "
+                "whole network many times (score-cam, rise, occlusion, ...). Leave it out."
             )
         for one in self.methods if self.fuse is not None else ():
             if one.place != "layer":
                 raise MethodError(
-                    f"fuse= makes one map of several layers', and {one.name} looks at the "
-                    f"{one.place}."
+                    f"fuse= combines the maps of several layers, but {one.name} uses the "
+                    f"{one.place} instead of a layer. Leave it out."
                 )
 
     @classmethod

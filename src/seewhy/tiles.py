@@ -81,30 +81,33 @@ def attribute_tiles(
     size = tuple(image.shape[1:])
     if not 1 <= len(size) <= 3 or 0 in image.shape:
         raise ImageError(
-            f"the image is {tuple(image.shape)}; (channels, *spatial) with 1 to 3 spatial "
-            "dimensions is wanted."
+            "the image must be (channels, *spatial) with 1 to 3 spatial dimensions, "
+            f"not {tuple(image.shape)}."
         )
     sides = [tile] * len(size) if isinstance(tile, int) else [int(side) for side in tile]
     if len(sides) != len(size) or min(sides) < 1:
         raise MethodError(
-            f"tile={tile}; a positive number is wanted, or one for each of {len(size)} dimensions."
+            f"tile must be a positive number, or one for each of {len(size)} "
+            f"dimensions, not {tile}."
         )
     if not 0 <= overlap < 1:
-        raise MethodError(f"overlap={overlap} is not a share; 0 to less than 1 is wanted.")
+        raise MethodError(f"overlap must be a share of at least 0 and below 1, not {overlap}.")
     if batch_size < 1:
-        raise MethodError(f"batch_size={batch_size} was given; at least 1 is wanted.")
+        raise MethodError(f"batch_size must be at least 1, not {batch_size}.")
     choice = parse_target(target, model.labels if isinstance(model, LoadedModel) else None)
     if any(isinstance(part, Predicted | TopK | PerImage | Several) for part in choice.parts()):
         raise TargetError(
-            "tiles are explained for one target, the same for all; name a class, since each tile "
-            "would predict one of its own."
+            "all tiles are explained for the same target. Name a class, since each "
+            "tile would predict its own class."
         )
 
     def explained(starts: Sequence[tuple[int, ...]]) -> Tensor:
         tiles = torch.stack([read(start) for start in starts])
         maps = attribute(model, tiles, target, **options)
         if not isinstance(maps, Tensor):
-            raise MethodError("several layers give several maps; name one layer, or fuse= them.")
+            raise MethodError(
+                "several layers give several maps. Name one layer, or combine them with fuse=."
+            )
         return maps.cpu()
 
     def read(start: tuple[int, ...]) -> Tensor:
@@ -180,9 +183,9 @@ def _strides(
             twice = 2 * count
         if side % count or twice != 2 * count:
             raise MethodError(
-                f"a tile of {side} pixels gives {count} positions along dimension {dimension}, "
-                f"and one of {2 * side} gives {twice}; choose a tile that is a multiple of the "
-                "network's stride, so that the maps fit together."
+                f"a tile of {side} pixels gives {count} positions along dimension "
+                f"{dimension}, but a tile of {2 * side} gives {twice}. Choose a tile that "
+                "is a multiple of the network's stride, so that the maps fit together."
             )
     return [side // count for side, count in zip(sides, positions, strict=True)]
 

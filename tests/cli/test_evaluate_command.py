@@ -185,7 +185,7 @@ def test_collages_of_too_few_classes_are_a_problem_that_is_said(
 ) -> None:
     done = seewhy(*words(data, labels, "--metrics", "energy,grid-pointing"))
     assert done.exit_code == 1
-    assert "a collage of 2 × 2 pictures takes as many classes" in done.stderr
+    assert "a collage of 2 × 2 pictures needs 4 different classes" in done.stderr
     assert "5 pictures, 5 used;" in done.stdout
 
 

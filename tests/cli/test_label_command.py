@@ -153,7 +153,7 @@ def test_a_folder_with_something_in_it_is_not_written_to(seewhy, spots):
     assert seewhy("label", spots, *TINY, "--out", "there").exit_code == 0  # empty
     result = seewhy("label", spots, "--model", "nothing-there", "--out", "there")
     assert result.exit_code == 2  # before the model is looked for
-    assert "'there' is there already" in result.stderr
+    assert "'there' already exists" in result.stderr
     assert "it holds 'annotations.json'" in result.stderr
 
 

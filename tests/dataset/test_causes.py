@@ -66,19 +66,19 @@ def test_coco_is_read_where_it_is_safe(tmp_path: Path, parts: dict[str, Any]) ->
     ("parts", "cause"),
     [
         ({"image": without(IMAGE, "file_name")}, "image 0: has the file_name None"),
-        ({"image": {**IMAGE, "file_name": "http://x.org/a.jpg"}}, "is an address in the web"),
+        ({"image": {**IMAGE, "file_name": "http://x.org/a.jpg"}}, "is a web address"),
         ({"image": {**IMAGE, "file_name": "gone.jpg"}}, "there is no file 'gone.jpg' in"),
         ({"image": {**IMAGE, "file_name": "/data/upload/a.jpg"}}, "correct its path in the annot"),
-        ({"image": {**IMAGE, "width": "wide"}}, "has the width 'wide' and height 8, no numbers"),
+        ({"image": {**IMAGE, "width": "wide"}}, "'wide' and height 8, which are not numbers"),
         ({"image": 5}, r"belongs to no picture \(1\)"),
         ({"cat": without(CAT, "name")}, "annotation 0: category 1 has no name"),
-        ({"cat": without(CAT, "id")}, "an id and a name are wanted"),
+        ({"cat": without(CAT, "id")}, "needs an id and a name"),
         ({"annotation": without(ANNOTATION, "bbox")}, "it has neither a bbox nor a segmentation"),
-        ({"annotation": {**ANNOTATION, "bbox": [1, 2, 3]}}, r"its bbox is \[1, 2, 3\]"),
+        ({"annotation": {**ANNOTATION, "bbox": [1, 2, 3]}}, r"its bbox must be .* not \[1, 2, 3\]"),
         ({"annotation": without(ANNOTATION, "category_id")}, "it has no category_id"),
         ({"annotation": {**ANNOTATION, "segmentation": {"size": [9, 9], "counts": [81]}}},
          r"run lengths of size \[9, 9\] came for \[8, 12\]"),
-        ({"annotation": {**ANNOTATION, "segmentation": "x"}}, "a segmentation is a str"),
+        ({"annotation": {**ANNOTATION, "segmentation": "x"}}, "segmentation must be .* not a str"),
         ({"annotation": {**ANNOTATION, "segmentation": [[1, 2, 3, 4]]}}, "fewer than 3 corners"),
     ],
 )  # fmt: skip
@@ -117,10 +117,10 @@ def test_two_pictures_or_categories_of_one_id_are_named(tmp_path: Path) -> None:
     dataset = read_dataset(write_json(tmp_path / "coco.json", content))
     assert [record.id for record in dataset.records] == ["c.jpg"]
     assert [problem.name for problem in dataset.problems] == ["a.jpg", "b.jpg"]
-    assert "has the id 1, as another picture has" in dataset.problems[0].reason
+    assert "has the same id 1 as another picture" in dataset.problems[0].reason
     content["categories"] = [CAT, {"id": 1, "name": "dog"}]
     content["images"], content["annotations"] = content["images"][:1], [ANNOTATION]
-    with pytest.raises(DataError, match="category 1 has the names 'cat', 'dog'; one is wanted"):
+    with pytest.raises(DataError, match="category 1 has several names: 'cat', 'dog'"):
         read_dataset(write_json(tmp_path / "coco.json", content))
 
 
@@ -160,13 +160,13 @@ def test_a_csv_is_read_as_programs_write_it(tmp_path: Path, content: str, encodi
     ("content", "cause"),
     [
         (f"{HEADER}\na.jpg,cat,0.1,0.2,0.9,0.8\n", "shares of the sides"),
-        (f'{HEADER}\na.jpg,cat,"2,5",2,8,6\n', "has decimal commas; points are wanted"),
+        (f'{HEADER}\na.jpg,cat,"2,5",2,8,6\n', "has decimal commas; write decimal points"),
         (f"{HEADER}\na.jpg;cat;2;2;8;6\n", "names no picture|there is no file"),
         (f"{HEADER}\n{ROW},extra\n", "line 2: it has more values than there are columns"),
         (f"{HEADER}\na.jpg,cat,2\n", "line 2: the box"),
         # Python 3.10 does not read such a line at all.
         (f"{HEADER}\na\0.jpg,cat,2,2,8,6\n", "there is no file|line contains NUL"),
-        (f"{HEADER},width,height\n{ROW},x,y\n", "width and height are 'x' and 'y', no numbers"),
+        (f"{HEADER},width,height\n{ROW},x,y\n", "are 'x' and 'y', which are not numbers"),
         ("filename,width,height,class,xmin,ymin,xmax,ymax\n",
          "Rename filename to image, class to label, xmin to x0, ymin to y0"),
         ("ImageID,LabelName,XMin,XMax,YMin,YMax\n", "Rename ImageID to image"),

@@ -73,7 +73,7 @@ def test_one_error_lists_every_label_that_fits_nothing() -> None:
     with pytest.raises(DataError) as raised:
         map_classes(["tabby", "tabbie", "crane", "n00000001", "99", "zzzz"], MODEL)
     said = str(raised.value)
-    assert said.startswith("5 of the data's 6 labels fit no class of the model: ")
+    assert said.startswith("5 of the data's 6 labels match no class of the model: ")
     assert "'tabbie' (nearest: 'tabby' (1)" in said
     assert "'crane' fits 2 classes by the name 'crane': '4 (crane)', '5 (crane)'" in said
     assert "'n00000001' is a WordNet id, which takes a file of synsets" in said
@@ -103,12 +103,14 @@ def test_mapping_files(tmp_path: Path) -> None:
     )
     assert read_mapping(table) == wanted
     table.write_text("label,number\n")
-    with pytest.raises(DataError, match="has the columns label, number; label and class"):
+    with pytest.raises(
+        DataError, match="has the columns label, number, but it needs label and class"
+    ):
         read_mapping(table)
     for wrong in ({"cat": 1.5}, {"cat": {"a": 1}}, {"cat": ""}, {"cat": True}):
         with pytest.raises(DataError, match="an index, a name, a WordNet id"):
             read_mapping(write_json(tmp_path / "m.json", wrong))
-    with pytest.raises(DataError, match="holds a list"):
+    with pytest.raises(DataError, match="not a list"):
         read_mapping(write_json(tmp_path / "m.json", []))
 
 

@@ -116,7 +116,7 @@ def test_bad_annotations_are_named_with_their_reason(coco: Path) -> None:
     assert "without counts" in found["8.jpg"]
     assert "there is no file" in found["9.jpg"]
     assert found["annotation 9"] == "belongs to no picture (77)"
-    assert found["image 9"] == "has the file_name None; a file's is wanted"
+    assert found["image 9"] == "has the file_name None, which is not"
 
 
 def test_a_label_with_one_object_undrawn_has_no_mask(coco: Path) -> None:
@@ -134,7 +134,7 @@ def test_pictures_elsewhere_are_named(coco: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no file"):
         read_dataset(coco)
     assert len(read_dataset(coco, images=moved)) == 2
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         read_dataset(coco, images=tmp_path / "nowhere")
 
 
@@ -209,7 +209,7 @@ def test_run_lengths_by_hand() -> None:
     for wrong in ([1, 2], [-1, 7], [7]):
         with pytest.raises(DataError, match="do not add up"):
             decode_runs({"counts": wrong}, (2, 3))
-    with pytest.raises(DataError, match="break off"):
+    with pytest.raises(DataError, match="end within a number"):
         decode_runs({"counts": "X"}, (2, 3))
     with pytest.raises(DataError, match="came for"):
         decode_runs({"size": [3, 2], "counts": [6]}, (2, 3))

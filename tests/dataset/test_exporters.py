@@ -201,7 +201,7 @@ def test_a_part_of_yolo_has_its_classes_from_above(tmp_path: Path, names: str, g
 
 def test_classes_that_nothing_names_are_no_guess(tmp_path: Path) -> None:
     yolo(tmp_path, "images", "labels", "a")
-    with pytest.raises(DataError, match=r"names the classes of its texts; add a data\.yaml"):
+    with pytest.raises(DataError, match=r"names the classes of its texts\. Add a data\.yaml"):
         read_dataset(tmp_path)
 
 
@@ -233,7 +233,7 @@ def test_outlines_and_key_points_of_yolo(tmp_path: Path) -> None:
         ("2 0.5 0.5 0.5 0.5", "class '2'; .*names 2 classes, from 0"),
         ("cat 0.5 0.5 0.5 0.5", "class 'cat'"),
         ("-1 0.5 0.5 0.5 0.5", "class '-1'"),
-        ("0 6 4 6 4", "shares of the picture's sides are wanted, from 0 to 1, not pixels"),
+        ("0 6 4 6 4", "are not shares of the picture's sides, from 0 to 1"),
         ("0 0.5 0.5 0.5", "3 numbers after the class"),
         ("0 0.5 0.5 0.5 0.5 0.9", "5 numbers after the class"),
         ("0 0.5 0.5 0.5 wide", "does not consist of numbers"),
@@ -257,11 +257,11 @@ def test_bad_lines_of_yolo_are_named(tmp_path: Path, line: str, reason: str) -> 
 @pytest.mark.parametrize(
     ("yaml", "reason"),
     [
-        ("train: gone/images\nnames: [cat]\n", "that is not there: correct path, train and val"),
-        ("train: images\nnames: 5\n", "names '5'; a list, or a name by number, is wanted"),
+        ("train: gone/images\nnames: [cat]\n", "which does not exist. Correct path, train and val"),
+        ("train: images\nnames: 5\n", "names '5', but names must be a list"),
         ("train: [\n", "cannot be read as YAML"),
         ("train: other\nnames: [cat]\n", r"none of the 1 pictures .* it would be"),
-        ("train: empty\nnames: [cat]\n", r"has no pictures where it says that they are: .*empty"),
+        ("train: empty\nnames: [cat]\n", r"has no pictures in the folders that it names: .*empty"),
     ],
 )
 def test_a_data_yaml_that_is_wrong_says_so(tmp_path: Path, yaml: str, reason: str) -> None:
@@ -327,7 +327,7 @@ def test_masks_beside_images(tmp_path: Path) -> None:
         picture(tmp_path / "images" / name, 3, 2)
     index_png(tmp_path / "masks" / "a.png", [[0, 1, 1], [2, 255, 0]])
     index_png(tmp_path / "masks" / "deep" / "b.png", [[0, 0, 0], [0, 0, 0]], mode="L")
-    with pytest.raises(DataError, match=r"names the classes of its masks; add classes\.json"):
+    with pytest.raises(DataError, match=r"names the classes of its masks\. Add classes\.json"):
         read_dataset(tmp_path)
     write_json(tmp_path / "classes.json", {"0": "background", "1": "cat", "2": "dog"})
     dataset = read_dataset(tmp_path)
@@ -378,7 +378,7 @@ def test_roboflow_s_masks(tmp_path: Path) -> None:
     ("values", "reason"),
     [
         ([[0, 7, 1], [0, 0, 0]], r"has the values \[7\], which no class has.*'1: cat'"),
-        ([[0, 1]], "of a picture of 2 × 1 pixels, the file has 3 × 2"),
+        ([[0, 1]], "for a picture of 2 × 1 pixels, but the file has 3 × 2"),
     ],
 )
 def test_a_mask_that_does_not_fit_is_named(tmp_path: Path, values: Any, reason: str) -> None:

@@ -81,8 +81,8 @@ def test_boxes_and_masks_of_stored_pixels_are_turned(tmp_path: Path, orientation
     assert mask is not None
     assert np.array_equal(mask, upright)
     assert dataset.notes == (
-        "1 picture is stored turned (EXIF), and the stated size is that of the stored pixels: the "
-        "annotations were turned with the picture",
+        "1 picture is stored with an EXIF rotation, and the stated size is that of the stored "
+        "pixels: the annotations were rotated with the picture",
     )
 
 
@@ -93,11 +93,11 @@ def test_a_size_that_does_not_tell_goes_with_the_others(tmp_path: Path, orientat
     upright = stored(orientation, tmp_path / "a.png", side, HIGH)
     alone = coco(tmp_path, {"a.png": (side, HIGH)})
     assert alone.records[0].boxes == (Box(*BOX, "red"),)
-    assert "they were taken to be of the upright picture" in alone.notes[0]
+    assert "they were read as annotations of the upright picture" in alone.notes[0]
     stored(6, tmp_path / "b.png")
     both = coco(tmp_path, {"a.png": (side, HIGH), "b.png": (WIDE, HIGH)})
     assert both.records[0].boxes == (Box(*around(upright), "red"),)
-    assert "they were taken to be of the stored picture" in both.notes[1]
+    assert "they were read as annotations of the stored picture" in both.notes[1]
     mask = both.records[0].mask("red")
     assert mask is not None
     assert np.array_equal(mask, upright)
@@ -117,7 +117,10 @@ def test_a_turned_picture_whose_size_nothing_states_is_said(tmp_path: Path) -> N
     entry = {"file": "a.jpg", "label": "red", "boxes": [BOX]}
     dataset = read_dataset(write_json(tmp_path / "annotations.json", [entry]))
     assert dataset.records[0].boxes == (Box(*BOX, "red"),)
-    assert "no size is stated: the annotations were taken to be of the upright" in dataset.notes[0]
+    assert (
+        "no size is stated: the annotations were read as annotations of the upright"
+        in dataset.notes[0]
+    )
 
 
 def test_every_format_turns_what_was_drawn_on_stored_pixels(tmp_path: Path) -> None:
@@ -155,9 +158,12 @@ def test_every_format_turns_what_was_drawn_on_stored_pixels(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("size", "reason"),
     [
-        ((120, 80), "is of a picture of 120 × 80 pixels, the file has 60 × 40: its boxes would"),
-        ((1000, 1000), "take the picture that was annotated"),
-        ((58, 40), "is of a picture of 58 × 40 pixels"),
+        (
+            (120, 80),
+            "is for a picture of 120 × 80 pixels, but the file has 60 × 40, so its boxes would",
+        ),
+        ((1000, 1000), "Use the picture that was annotated"),
+        ((58, 40), "is for a picture of 58 × 40 pixels"),
     ],
 )
 def test_another_picture_s_annotation_is_named(
@@ -181,7 +187,9 @@ def test_a_damaged_picture_is_left_to_whoever_opens_it(tmp_path: Path) -> None:
 def test_exchanged_sides_are_named(tmp_path: Path) -> None:
     picture(tmp_path / "JPEGImages" / "a.jpg", WIDE, HIGH)
     voc_xml(tmp_path, "a", [("red", (1, 1, 9, 9))], size=(HIGH, WIDE))
-    with pytest.raises(DataError, match="is of a picture of 40 × 60 pixels, the file has 60 × 40"):
+    with pytest.raises(
+        DataError, match="is for a picture of 40 × 60 pixels, but the file has 60 × 40"
+    ):
         read_dataset(tmp_path)
 
 
@@ -212,8 +220,8 @@ def test_boxes_of_voc_that_count_from_0_are_said(tmp_path: Path) -> None:
     dataset = read_dataset(tmp_path)
     assert dataset.records[0].boxes[0] == Box(0, 4, 9, 9, "red")
     assert dataset.notes == (
-        "2 boxes begin at 0, and VOC counts pixels from 1: if all of them count from 0, they are "
-        "read one pixel too far up and left",
+        "2 boxes start at 0, but VOC counts pixels from 1. If all your boxes count from 0, they "
+        "are read one pixel too far up and left",
     )
 
 
@@ -232,7 +240,7 @@ def test_shares_are_no_pixels(tmp_path: Path) -> None:
     dataset = read_dataset(path)
     assert [record.id for record in dataset.records] == ["c.png"]
     assert {problem.name for problem in dataset.problems} == {"a.png", "b.png"}
-    assert "shares of the sides, from 0 to 1; pixels are wanted" in dataset.problems[0].reason
+    assert "shares of the sides, from 0 to 1" in dataset.problems[0].reason
     write_json(path, rows[1:])  # a pixel in the corner may be an object
     assert len(read_dataset(path)) == 2
     write_json(path, [{**row, "boxes": [[0, 0, 1, 1]]} for row in rows])  # but not in each picture
@@ -257,5 +265,5 @@ def test_pictures_that_pillow_does_not_open_are_sized_too(kind: str, tmp_path: P
     assert picture_size(path) == (HIGH, WIDE)
     (record,) = coco(tmp_path, {f"images/{path.name}": (WIDE, HIGH)}).records
     assert record.boxes[0] == Box(4, 6, 20, 15, label="red")
-    with pytest.raises(DataError, match="a picture of 120 × 80 pixels, the file has 60 × 40"):
+    with pytest.raises(DataError, match="a picture of 120 × 80 pixels, but the file has 60 × 40"):
         coco(tmp_path, {f"images/{path.name}": (2 * WIDE, 2 * HIGH)})

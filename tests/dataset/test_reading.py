@@ -63,7 +63,7 @@ def test_the_folder_above_the_right_one_gets_a_hint(tmp_path: Path) -> None:
     picture(tmp_path / "pets" / "cat" / "a.jpg")
     with pytest.raises(DataError, match="there is one in 'pets': give its path"):
         read_dataset(tmp_path)
-    with pytest.raises(DataError, match="no pictures in folders by class"):
+    with pytest.raises(DataError, match="no pictures in one folder per class"):
         read_dataset(tmp_path, kind="folder")
 
 
@@ -191,7 +191,7 @@ def test_a_damaged_mask_is_an_error_of_one_sentence(voc: Path) -> None:
     with pytest.raises(DataError, match=r"one\.png' cannot be read"):
         record.mask("cat")
     picture(path)
-    with pytest.raises(DataError, match="has mode RGB; one integer a pixel is wanted"):
+    with pytest.raises(DataError, match="has mode RGB, but a mask needs one integer per pixel"):
         record.mask("cat")
 
 
@@ -273,7 +273,7 @@ def test_a_json_of_classes_and_boxes(tmp_path: Path) -> None:
     assert dataset.records[1].labels == ("8", "9")
     by_name = read_dataset(path, label="name")
     assert by_name.labels == ("cock",)
-    assert reasons(by_name) == {"b.jpg": "no label; one of name is wanted"}
+    assert reasons(by_name) == {"b.jpg": "no label; add one of name"}
 
 
 def test_a_json_with_masks_and_objects(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_bad_entries_of_a_json_are_named(tmp_path: Path) -> None:
     assert dataset.records[0].labels == ("cat",)
     found = reasons(dataset)
     assert found["a.jpg"] == "a second record called 'a.jpg'"
-    assert "x0, y0, x1, y1 are wanted" in found["b.jpg"]
+    assert "needs the 4 numbers x0, y0, x1, y1" in found["b.jpg"]
     assert "is not laid out as expected" in found["c.jpg"]
     assert "no label" in found["d.jpg"]
     assert "there is no file" in found["e.jpg"]
@@ -380,7 +380,7 @@ def test_what_cannot_be_read_says_so_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read as JSON"):
         read_dataset(bad)
     write_json(bad, {"pictures": []})
-    with pytest.raises(DataError, match="holds no list of pictures"):
+    with pytest.raises(DataError, match="contains no list of pictures"):
         read_dataset(bad)
     write_json(bad, [{"file": "gone.jpg", "label": 1}])
     with pytest.raises(DataError, match=r"no record that can be used .* gone\.jpg: there is no"):

@@ -184,13 +184,13 @@ def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     for content in (b"my notes, without an end of line", b"{}\n", b'{"seewhy'[:3] + b"!"):
         path.write_bytes(content)
-        with pytest.raises(DataError, match="is no file of seewhy's results"):
+        with pytest.raises(DataError, match="is not a results file of seewhy"):
             fill(path, 1)
         assert path.read_bytes() == content
     with pytest.raises(DataError, match="cannot be read"):
         read_results(tmp_path / "nowhere.jsonl")
     path.write_bytes(b"")
-    with pytest.raises(DataError, match="holds no results yet"):
+    with pytest.raises(DataError, match="contains no results yet"):
         read_results(path)
 
 

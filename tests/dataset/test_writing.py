@@ -241,7 +241,9 @@ def test_pictures_without_objects_are_kept(pictures, tmp_path, format_):
 
 
 def test_what_is_not_written_is_refused(pictures, tmp_path):
-    with pytest.raises(DataError, match="'folder' is not written; choose one of coco, voc, yolo"):
+    with pytest.raises(
+        DataError, match=r"'folder' cannot be written\. Choose one of coco, voc, yolo"
+    ):
         write_labels(tmp_path, pictures, "folder", {}, photos=tmp_path / "photos")
 
 

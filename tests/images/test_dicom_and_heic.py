@@ -163,7 +163,7 @@ def test_a_report_has_no_picture(tmp_path):
     dataset = pydicom.dcmread(path)
     del dataset.PixelData
     dataset.save_as(path)
-    with pytest.raises(ImageError, match=r"scan\.dcm' holds no picture \(its modality is SR\)"):
+    with pytest.raises(ImageError, match=r"scan\.dcm' contains no picture \(its modality is SR\)"):
         read_image(path)
 
 
@@ -227,5 +227,5 @@ def test_a_heic_photograph_is_read_upright(tmp_path, orientation):
     found = find_pictures([str(tmp_path)], leave_out=Path("nowhere"))
     assert found.pictures == [str(path)]
     path.write_bytes(buffer.getvalue()[:300])
-    with pytest.raises(ImageError, match="is damaged or cut off"):
+    with pytest.raises(ImageError, match="is damaged or incomplete"):
         read_image(path)

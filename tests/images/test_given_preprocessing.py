@@ -79,8 +79,8 @@ def test_transforms_of_tensors_are_taken_over_to_within_rounding():
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ([transforms.RandomResizedCrop(64)], "RandomResizedCrop, which is drawn anew"),
-        ([transforms.Resize(64)], r"inputs of different sizes; add CenterCrop"),
+        ([transforms.RandomResizedCrop(64)], "RandomResizedCrop, which is random"),
+        ([transforms.Resize(64)], r"pictures of different sizes. Add CenterCrop"),
         ([transforms.Resize((64, 64)), transforms.Lambda(lambda one: one.rotate(90))],
          "does more than resize"),
         ([transforms.Resize((64, 64)), transforms.Pad(4)], r"gives \(3, 72, 72\), and not"),
@@ -184,9 +184,9 @@ def test_image_processors_do_what_is_taken_over(name):
         ({**VIT, "do_pad": True}, "do_pad is set"),
         ({**VIT, "do_flip_channel_order": True}, "do_flip_channel_order is set"),
         ({**VIT, "resample": 9}, "resample is 9"),
-        ({"model_type": "vit"}, "is no preprocessing"),
-        ([1], "is no preprocessing|came as list"),
-        (7, "came as int; a Preprocess, a torchvision"),
+        ({"model_type": "vit"}, "is not a preprocessing"),
+        ([1], "is not a preprocessing|not list"),
+        (7, "must be a Preprocess, a torchvision.*not int"),
     ],
 )
 def test_configurations_that_cannot_be_taken_over_are_refused(config, message):

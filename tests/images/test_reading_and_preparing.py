@@ -276,13 +276,15 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path, data):
 def test_a_file_that_was_cut_off_is_refused_not_half_grey(tmp_path, kind, options, share):
     data = encoded(Image.fromarray(noise(120, 160)), kind, **options)
     cut = data[: int(len(data) * share)]
-    with pytest.raises(ImageError, match=r"'.*cut' is (damaged or cut off|not a picture)"):
+    with pytest.raises(
+        ImageError, match=r"'.*cut' .*(damaged or incomplete|not a readable picture)"
+    ):
         read_image(written(tmp_path, "cut", cut))
     try:
         image = Image.open(io.BytesIO(cut))
     except Exception:
         return
-    with pytest.raises(ImageError, match="the PIL image is damaged or cut off"):
+    with pytest.raises(ImageError, match="the PIL image is damaged or incomplete"):
         read_image(image)
 
 
@@ -320,7 +322,7 @@ def test_pictures_without_pixels_or_without_a_known_range_are_refused():
         read_image(Image.new("RGB", (0, 5)))
     with pytest.raises(ImageError, match="floats, whose range is unknown"):
         read_image(Image.new("F", (4, 4), 0.5))
-    with pytest.raises(ImageError, match="from 70000 to 70000; 0 to 65535"):
+    with pytest.raises(ImageError, match="from 0 to 65535, but they are from 70000 to 70000"):
         read_image(Image.new("I", (4, 4), 70_000))
     with pytest.raises(ImageError, match="from -3 to -3"):
         read_image(Image.new("I", (4, 4), -3))
@@ -329,16 +331,19 @@ def test_pictures_without_pixels_or_without_a_known_range_are_refused():
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((3, 20, 30), np.uint8), r"\(3, 20, 30\), channels first.*transpose\(1, 2, 0\)"),
+        (
+            np.zeros((3, 20, 30), np.uint8),
+            r"\(3, 20, 30\), with channels first.*transpose\(1, 2, 0\)",
+        ),
         (np.zeros((1, 20, 30)), "channels first"),
         (np.zeros((20, 30, 2), np.uint8), "1, 3 or 4 channels"),
-        (np.zeros((1, 20, 30, 3), np.uint8), "one picture"),
-        (np.zeros(20, np.uint8), "one picture"),
+        (np.zeros((1, 20, 30, 3), np.uint8), "a picture must be"),
+        (np.zeros(20, np.uint8), "a picture must be"),
         (np.zeros((0, 20, 3), np.uint8), "at least one pixel"),
-        (np.zeros((20, 20), bool), "the array is bool; uint8"),
-        (np.zeros((20, 20), np.uint16), "the array is uint16"),
-        (np.zeros((20, 20), np.int64), "the array is int64"),
-        (np.full((20, 20, 3), 255.0), r"from 255 to 255; 0 to 1.*divide bytes by 255"),
+        (np.zeros((20, 20), bool), "must be uint8, .* not bool"),
+        (np.zeros((20, 20), np.uint16), "must be uint8, .* not uint16"),
+        (np.zeros((20, 20), np.int64), "must be uint8, .* not int64"),
+        (np.full((20, 20, 3), 255.0), r"from 0 to 1 .* from 255 to 255.*Divide bytes by 255"),
         (np.full((20, 20, 3), -0.1), "from -0.1"),
         (np.full((20, 20, 3), np.nan), "NaN"),
         (np.full((20, 20, 3), np.inf), "inf"),
@@ -350,9 +355,9 @@ def test_arrays_that_cannot_be_a_picture_are_refused_with_the_way_on(array, mess
 
 
 def test_other_things_are_refused_by_their_type():
-    with pytest.raises(ImageError, match="came as bytes; a path, a PIL image or an array"):
+    with pytest.raises(ImageError, match="a path, a PIL image or an array, not bytes"):
         read_image(b"\x89PNG")
-    with pytest.raises(ImageError, match="came as Tensor"):
+    with pytest.raises(ImageError, match="not Tensor"):
         read_image(torch.zeros(3, 4, 4))
 
 
@@ -426,24 +431,27 @@ def test_pictures_need_not_be_rgb_and_are_turned_upright_first(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": (0, 224)}, "size holds 0; whole pixels, at least 1"),
-        ({"size": (224.0, 224)}, "size holds 224.0"),
-        ({"size": 224}, r"size is 224; \(height, width\)"),
-        ({"size": (1, 2, 3)}, r"size is \(1, 2, 3\)"),
-        ({"resize": -1}, "resize holds -1"),
-        ({"resize": True}, "resize holds True"),
-        ({"resize": "256"}, "resize holds '256'"),
-        ({"resize": (256, 0)}, "resize holds 0"),
-        ({"mean": (0.5, 0.5)}, r"mean is \(0.5, 0.5\); 3 finite numbers"),
-        ({"mean": (), "rgb": (0, 0, 0)}, r"mean is \(\); a finite number for each channel"),
-        ({"rgb": (3, 2)}, r"rgb is \(3, 2\); three channels, counted from 0"),
-        ({"rgb": (3, 2, -1)}, r"rgb is \(3, 2, -1\); three channels"),
-        ({"rgb": 3}, "rgb is 3; three channels"),
-        ({"mean": 0.5}, "mean is 0.5; 3 finite numbers"),
+        ({"size": (0, 224)}, "size must be whole pixels of at least 1, not 0"),
+        ({"size": (224.0, 224)}, "size must be whole pixels.* not 224.0"),
+        ({"size": 224}, r"size must be \(height, width\), not 224"),
+        ({"size": (1, 2, 3)}, r"size must be \(height, width\), not \(1, 2, 3\)"),
+        ({"resize": -1}, "resize must be .* not -1"),
+        ({"resize": True}, "resize must be .* not True"),
+        ({"resize": "256"}, "resize must be .* not '256'"),
+        ({"resize": (256, 0)}, "resize must be .* not 0"),
+        ({"mean": (0.5, 0.5)}, r"mean is \(0.5, 0.5\), but it needs 3 finite numbers"),
+        (
+            {"mean": (), "rgb": (0, 0, 0)},
+            r"mean is \(\), but it needs a finite number for each channel",
+        ),
+        ({"rgb": (3, 2)}, r"three channels, counted from 0.* not \(3, 2\)"),
+        ({"rgb": (3, 2, -1)}, r"three channels.* not \(3, 2, -1\)"),
+        ({"rgb": 3}, "three channels.* not 3"),
+        ({"mean": 0.5}, "mean is 0.5, but it needs 3 finite numbers"),
         ({"mean": (float("nan"),) * 3}, "finite"),
-        ({"mean": (0.5,)}, "mean has 1 values and std 3"),
-        ({"std": (0.5, 0.0, 0.5)}, "none of it may be 0"),
-        ({"interpolation": "cubic"}, "'cubic' is unknown; choose one of nearest, bilinear"),
+        ({"mean": (0.5,)}, "mean has 1 values and std has 3"),
+        ({"std": (0.5, 0.0, 0.5)}, "no value of it may be 0"),
+        ({"interpolation": "cubic"}, "'cubic' is not known. Choose one of nearest, bilinear"),
     ],
 )
 def test_numbers_that_describe_no_preprocessing_are_refused_at_once(change, message):
@@ -454,9 +462,9 @@ def test_numbers_that_describe_no_preprocessing_are_refused_at_once(change, mess
 @pytest.mark.usefixtures("bounded_memory")
 def test_a_picture_too_narrow_to_resize_is_refused_before_it_fills_the_memory():
     strip = np.zeros((1, 100_000, 3), np.uint8)
-    with pytest.raises(ImageError, match="100000 × 1 pixels is too long and narrow"):
+    with pytest.raises(ImageError, match="100000 × 1 pixels is too narrow"):
         USUAL(strip)
-    with pytest.raises(ImageError, match="too long and narrow"):
+    with pytest.raises(ImageError, match="too narrow"):
         USUAL.window((100_000, 1))
     assert dataclasses.replace(USUAL, resize=(256, 256))(strip).shape == (3, 224, 224)
 
@@ -473,7 +481,7 @@ def test_a_prepared_input_turns_back_into_its_picture():
 
 def test_a_tensor_that_is_no_single_prepared_image_is_refused():
     for shape in [(2, 3, 4, 4), (4, 4, 4), (4, 4), (3, 0, 4)]:
-        with pytest.raises(ImageError, match=r"\(3, height, width\) is wanted"):
+        with pytest.raises(ImageError, match=r"must be \(3, height, width\)"):
             USUAL.picture(torch.zeros(shape))
     with pytest.raises(ImageError, match="NaN"):
         USUAL.picture(torch.full((3, 2, 2), torch.nan))
@@ -578,14 +586,14 @@ def test_a_prepared_tensor_of_any_channels_is_drawn_alike_whatever_was_done_to_i
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (np.zeros((4, 4, 3)), r"an array \(4, 4, 3\); with rgb= an array \(height, width, 5\)"),
+        (np.zeros((4, 4, 3)), r"with rgb= .*\(height, width, 5\).* not an array \(4, 4, 3\)"),
         (np.zeros((5, 4, 4)), r"an array \(5, 4, 4\)"),
         (np.zeros((0, 4, 5)), r"an array \(0, 4, 5\)"),
         (np.zeros((4, 4)), r"an array \(4, 4\)"),
-        ("scene.tif", "came as str; with rgb= an array"),
-        (np.full((4, 4, 5), np.nan), "holds NaN or infinity"),
-        (np.zeros((4, 4, 5), complex), "complex128; numbers are wanted"),
-        (np.zeros((4, 4, 5), object), "object; numbers are wanted"),
+        ("scene.tif", "with rgb= .*an array.* not str"),
+        (np.full((4, 4, 5), np.nan), "contains NaN or infinity"),
+        (np.zeros((4, 4, 5), complex), "must contain numbers, not complex128"),
+        (np.zeros((4, 4, 5), object), "must contain numbers, not object"),
     ],
 )
 def test_what_has_not_those_channels_is_refused(source, message) -> None:
@@ -594,7 +602,7 @@ def test_what_has_not_those_channels_is_refused(source, message) -> None:
 
 
 def test_channels_that_are_not_there_cannot_be_drawn() -> None:
-    with pytest.raises(ImageError, match=r"rgb is \(3, 2, 1\), and the image has 3 channels"):
+    with pytest.raises(ImageError, match=r"rgb is \(3, 2, 1\), but the image has 3 channels"):
         BANDS.picture(torch.zeros(3, 4, 4))
     with pytest.raises(ImageError, match="NaN"):
         BANDS.picture(torch.full((5, 4, 4), torch.nan))

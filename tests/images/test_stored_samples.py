@@ -76,7 +76,7 @@ def test_colour_tiffs_of_16_bits_with_each_channel_by_itself(tmp_path, order, de
     with Image.open(path) as opened:
         np.testing.assert_array_equal(read_image(opened), COLOURS >> 8)
         opened.load()
-        with pytest.raises(ImageError, match=r"Pillow reads wrongly.*give the file instead"):
+        with pytest.raises(ImageError, match=r"Pillow reads wrongly.*Give the file instead"):
             read_image(opened)
     alpha = np.full_like(GREYS, 65535 // 2)
     alpha[:6] = 65535
@@ -101,10 +101,10 @@ def test_a_turned_tiff_of_misread_samples_is_upright(tmp_path):
 @pytest.mark.parametrize(
     ("values", "bits", "form", "message"),
     [
-        (np.linspace(-100, 100, 32).astype(np.int8), 8, 2, "integers from -100 to 100"),
-        (np.linspace(-1000, 1000, 32).astype(np.int16), 16, 2, "integers from -1000 to 1000"),
-        (np.linspace(0, 4e9, 32).astype(np.uint32), 32, 1, "integers from 0 to 4000000000"),
-        (np.linspace(0, 1, 32).astype(np.float32), 32, 3, "holds floats"),
+        (np.linspace(-100, 100, 32).astype(np.int8), 8, 2, "from -100 to 100"),
+        (np.linspace(-1000, 1000, 32).astype(np.int16), 16, 2, "from -1000 to 1000"),
+        (np.linspace(0, 4e9, 32).astype(np.uint32), 32, 1, "from 0 to 4000000000"),
+        (np.linspace(0, 1, 32).astype(np.float32), 32, 3, "contains floats"),
         (np.linspace(0, 1, 32).astype(np.float16), 16, 3, "1 channel of 16-bit floats.*tifffile"),
         (np.linspace(0, 1, 32), 64, 3, "1 channel of 64-bit floats.*tifffile"),
         (np.arange(32, dtype=np.uint16), 10, 1, "1 channel of 10-bit unsigned integers"),
@@ -152,7 +152,7 @@ def test_dark_values_of_16_bits_are_said_to_be_dark(tmp_path):
     path = written(tmp_path, "a.tif", tiff([GREYS >> 4]))
     picture = read_picture(path)
     assert picture.pixels.max() == 15
-    assert "values end at 4095 of 65535" in picture.notes[0]
+    assert "largest value is 4095 of 65535" in picture.notes[0]
     preprocess = Preprocess((8, 8), None, (0.5,) * 3, (0.5,) * 3)
     assert preprocess.picture_from(path).notes == picture.notes
 
@@ -166,7 +166,10 @@ def test_what_was_assumed_of_a_picture_is_a_warning_of_its_explanation(tmp_path)
     path = written(tmp_path, "a.tif", tiff([GREYS >> 4]))
     preprocess = Preprocess((8, 8), (8, 8), (0.5,) * 3, (0.5,) * 3)
     why = seewhy.explain(network, path, 0, preprocess=preprocess)
-    assert any(one.startswith("as to the picture, its values end at 4095") for one in why.warnings)
+    assert any(
+        one.startswith("as to the picture, it is dark, because its largest value is 4095")
+        for one in why.warnings
+    )
 
 
 # --- PNG: one colour that is transparent ----------------------------------------------------
@@ -331,7 +334,7 @@ def test_a_pipe_is_refused_at_once(tmp_path):
     thread.start()
     thread.join(5)
     assert len(refusals) == 1
-    assert "is a pipe and not a file" in refusals[0]
+    assert "is a pipe, not a file" in refusals[0]
 
 
 def test_a_picture_over_pillows_limit_is_read_without_its_warning(tmp_path, monkeypatch):
@@ -351,7 +354,7 @@ def test_a_picture_over_pillows_limit_is_read_without_its_warning(tmp_path, monk
             with pytest.raises(ImageError, match="too large"):
                 read_image(path)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ImageError, match="save it smaller with a picture editor"):
+    with pytest.raises(ImageError, match="Save it smaller with a picture editor"):
         read_image(path)
 
 

@@ -484,7 +484,7 @@ def test_a_warning_says_when_full_grad_leaves_something_out(
     for row in made.warnings[0][0]:
         for said in row:
             assert bool(said) == (says is not None)
-            assert all(says in one and "where the score is" in one for one in said)
+            assert all(says in one and "but the score is" in one for one in said)
             named = "for 'class 1'" if target == 1 else "for 'probability of class 1'"
             assert all(named in one for one in said)
 

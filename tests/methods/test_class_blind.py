@@ -10,7 +10,7 @@ import seewhy
 from seewhy.cli.demo import METHODS as SHOWN
 from seewhy.methods import METHODS
 
-SAID = "'class 1' plays no part in this map: eigen-cam shows what stands out, the same for every"
+SAID = "this map does not depend on the target 'class 1': eigen-cam gives the same map for every"
 
 
 def test_what_needs_nothing_of_the_target_is_class_blind() -> None:
@@ -35,6 +35,6 @@ def test_a_map_says_that_the_target_played_no_part() -> None:
     explainer = seewhy.Explainer(Classifier().eval(), method=["eigen-cam", "grad-cam"])
     blind, looking = explainer.many([torch.rand(3, 32, 32)], 1)
     assert any(one.startswith(SAID) for one in blind.warnings)
-    assert not any("plays no part" in one for one in looking.warnings)
+    assert not any("does not depend on the target" in one for one in looking.warnings)
     predicted, _ = explainer.many([torch.rand(3, 32, 32)])
-    assert not any("plays no part" in one for one in predicted.warnings)
+    assert not any("does not depend on the target" in one for one in predicted.warnings)

@@ -263,10 +263,13 @@ def test_recipro_gaussian_of_a_volume_keeps_a_64th_of_a_corner() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"window": (2, 2)}, "has 2 numbers; one is wanted, or one for each of the 3 dimensions"),
+        (
+            {"window": (2, 2)},
+            "has 2 numbers, but it needs one, or one for each of the 3 dimensions",
+        ),
         ({"window": 3}, "2 × 4 × 5 pixels; choose at most 2, or one for each of 2 × 4 × 5."),
         ({"window": (2, 4, 5), "stride": (1, 1, 6)}, "stride=(1, 1, 6) leaves pixels"),
-        ({"window": (2, 0, 2)}, "window=0 leaves nothing"),
+        ({"window": (2, 0, 2)}, "window must be at least 1, not 0"),
     ],
 )
 def test_windows_that_do_not_fit_a_volume(options: dict[str, Any], said: str) -> None:

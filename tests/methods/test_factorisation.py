@@ -143,7 +143,7 @@ def test_scikit_learn_finds_no_better_parts() -> None:
 @pytest.mark.parametrize(
     ("values", "count", "message"),
     [
-        (torch.tensor([[1.0, -0.1], [1.0, 2.0]]), 1, "from 0 up"),
+        (torch.tensor([[1.0, -0.1], [1.0, 2.0]]), 1, "at least 0"),
         (torch.tensor([[1.0, math.nan], [1.0, 2.0]]), 1, "finite"),
         (torch.ones(3), 1, "rows, columns"),
         (torch.ones(3, 2), 3, "1 to 2 is wanted"),

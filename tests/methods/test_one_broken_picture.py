@@ -62,7 +62,7 @@ def test_the_broken_picture_is_named_and_the_others_are_explained(method: str) -
     plain = Preprocess((16, 16), 16, (0.0,) * 3, (1.0,) * 3)
     explainer = seewhy.Explainer(network, method=method, layer="2", preprocess=plain)
     found = list(explainer.many(pictures, 1))
-    told = [any("the map holds NaN" in one for one in why.warnings) for why in found]
+    told = [any("the map contains NaN" in one for one in why.warnings) for why in found]
     assert told == [False, True, False]
     for i in (0, 2):
         assert np.allclose(found[i].map, explainer(pictures[i], 1).map, atol=1e-6)

@@ -153,7 +153,7 @@ def test_it_works_under_the_callers_mode_and_for_several_targets(mode) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"steps": -1}, "0 or more"),
+        ({"steps": -1}, "at least 0"),
         ({"rate": 0.0}, "positive"),
         ({"baseline": torch.zeros(2)}, "fit|shape"),
     ],

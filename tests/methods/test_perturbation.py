@@ -338,7 +338,7 @@ def test_the_papers_division_turns_the_picture_round_where_the_score_is_negative
 
 def test_a_score_of_zero_has_no_relative_drop() -> None:
     call = without_channels(HAND, Versions(hand_score))
-    with pytest.raises(MethodError, match="use ablation-cam"):
+    with pytest.raises(MethodError, match="Use ablation-cam"):
         methods.ablation_cam_relative(HAND, torch.tensor([1.0, 0.0]), call)
 
 
@@ -696,17 +696,17 @@ class Largest(TorchDispatchMode):
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("occlusion", {"window": 20}, "window=20 does not fit into an image of 9 × 7"),
+        ("occlusion", {"window": 20}, "window=20 is larger than an image of 9 × 7"),
         ("occlusion", {"stride": 4}, "stride=4 leaves pixels between windows of 3"),
-        ("occlusion", {"window": 0}, "window=0 leaves nothing"),
-        ("occlusion", {"stride": 0}, "stride=0 leaves nothing"),
-        ("rise", {"masks": 0}, "masks=0 leaves nothing"),
-        ("rise", {"cells": -1}, "cells=-1 leaves nothing"),
-        ("rise", {"keep": 0.0}, "keep=0.0 is not a share"),
-        ("rise", {"keep": 1.5}, "keep=1.5 is not a share"),
-        ("ss_cam", {"samples": 0}, "samples=0 leaves nothing"),
-        ("is_cam", {"steps": 0}, "steps=0 leaves nothing"),
-        ("group_cam", {"groups": 0}, "groups=0 leaves nothing"),
+        ("occlusion", {"window": 0}, "window must be at least 1, not 0"),
+        ("occlusion", {"stride": 0}, "stride must be at least 1, not 0"),
+        ("rise", {"masks": 0}, "masks must be at least 1, not 0"),
+        ("rise", {"cells": -1}, "cells must be at least 1, not -1"),
+        ("rise", {"keep": 0.0}, "keep must be a share.* not 0.0"),
+        ("rise", {"keep": 1.5}, "keep must be a share.* not 1.5"),
+        ("ss_cam", {"samples": 0}, "samples must be at least 1, not 0"),
+        ("is_cam", {"steps": 0}, "steps must be at least 1, not 0"),
+        ("group_cam", {"groups": 0}, "groups must be at least 1, not 0"),
     ],
 )
 def test_a_choice_that_makes_no_sense_is_refused_in_words(

@@ -433,9 +433,9 @@ def convolutional() -> nn.Module:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (convolutional, "no attention that the picture reaches.*take grad-cam"),
-        (Windows, "within windows.*take grad-cam"),
-        (Halved, "not among the same tokens.*16×16, 8×8.*take grad-cam"),
+        (convolutional, "no attention that the picture reaches.*Use grad-cam"),
+        (Windows, "within windows.*Use grad-cam"),
+        (Halved, "not all among the same tokens.*16×16, 8×8.*Use grad-cam"),
     ],
 )
 def test_what_has_no_attention_to_follow_says_so(
@@ -470,7 +470,7 @@ def test_blocks_that_are_no_modules_can_be_rolled_out_only() -> None:
     assert not path.whole
     run = attend(model, inputs, path, every=False)
     torch.testing.assert_close(run.read(run.outputs[:, 0]), torch.eye(16)[5:6].repeat(2, 1))
-    with pytest.raises(MethodError, match="take attention-rollout"):
+    with pytest.raises(MethodError, match="Use attention-rollout"):
         attend(model, inputs, path, every=True)
 
 
@@ -481,7 +481,7 @@ def test_a_cut_gradient_is_an_error() -> None:
 
     model = Cut().eval().requires_grad_(False)
     _, run = looked_at(model, torch.randn(1, *PICTURE))
-    with pytest.raises(MethodError, match="cuts the gradient"):
+    with pytest.raises(MethodError, match="interrupts it"):
         run.gradients(run.outputs[:, 0].sum())
 
 
@@ -498,7 +498,7 @@ def test_an_operation_without_a_derivative_is_a_cut() -> None:
     model = Transformer().eval()
     model.blocks[2].mlp[0] = Halves()
     _, run = looked_at(model, torch.randn(1, *PICTURE))
-    with pytest.raises(MethodError, match="cuts the gradient"):
+    with pytest.raises(MethodError, match="interrupts it"):
         run.gradients(run.outputs[:, 0].sum())
 
 

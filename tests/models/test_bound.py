@@ -191,7 +191,7 @@ def test_a_picture_is_explained_with_what_else_the_model_takes() -> None:
         ((torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4)), {}, r"2 of the inputs could be the pic"),
         ((torch.rand(2, 6),), {}, r"0 of the inputs .* 0 \(2, 6\).*picture="),
         ({"a": torch.rand(1, 3, 4, 4)}, {"picture": "b"}, r"picture='b' is none .* a \(1, 3, 4, 4"),
-        ({"a": torch.rand(1, 3, 4, 4)}, {"shared": ["b"]}, r"shared='b' is none of the inputs"),
+        ({"a": torch.rand(1, 3, 4, 4)}, {"shared": ["b"]}, r"shared='b' is not one of the inputs"),
         (torch.rand(3, 8, 8), {}, r"inputs\[None\]"),
         ("cat.jpg", {}, "inputs are str"),
     ],

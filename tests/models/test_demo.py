@@ -242,7 +242,7 @@ def test_a_missing_or_damaged_head_is_a_sentence(
     if content is not None:
         (tmp_path / "data" / "demo_cat_dog_head.safetensors").write_bytes(content)
     monkeypatch.setattr(demo_module, "files", lambda _: tmp_path)
-    with pytest.raises(ModelError, match="reinstall seewhy"):
+    with pytest.raises(ModelError, match="Reinstall seewhy"):
         cat_dog_head()
 
 

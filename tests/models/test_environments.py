@@ -343,7 +343,7 @@ def test_a_program_exported_in_training_mode_is_refused() -> None:
 
 
 def test_what_is_no_model_is_named() -> None:
-    with pytest.raises(ModelError, match=r"model is a dict; a torch\.nn\.Module"):
+    with pytest.raises(ModelError, match=r"model must be a torch\.nn\.Module.* not a dict"):
         seewhy.attribute({}, IMAGES)
 
 

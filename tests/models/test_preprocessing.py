@@ -90,14 +90,14 @@ def test_size_resize_and_crop_mean_what_they_say(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"size": 112, "crop": 96}, "both are the input's size: give one"),
+        ({"size": 112, "crop": 96}, "both mean the size of the input. Give only one"),
         ({"crop": 300}, "crop 300 is larger than the 256 px"),
         ({"crop": "none", "resize": 256}, "without a crop"),
         ({"crop": "all"}, "crop is 'all'; pixels"),
         ({"resize": "never"}, "resize is 'never'"),
-        ({"resize": -1}, "preprocessing asked for is none: .* holds -1"),
-        ({"crop": (1, 2, 3)}, "preprocessing asked for is none|larger than"),
-        ({"interpolation": "cubic"}, "'cubic' is unknown; choose one of nearest"),
+        ({"resize": -1}, "given preprocessing is not valid: .* not -1"),
+        ({"crop": (1, 2, 3)}, "given preprocessing is not valid|larger than"),
+        ({"interpolation": "cubic"}, "'cubic' is not known. Choose one of nearest"),
     ],
 )
 def test_what_contradicts_itself_is_refused(given: dict[str, Any], message: str) -> None:
@@ -136,7 +136,7 @@ def test_a_transform_can_be_given_and_changed_in_parts() -> None:
         "are taken, and values normalised with mean (0, 0, 0) and std (1, 1, 1)",
     )
     assert load_model("plain_net:build", preprocess=transform, mean=0.5).preprocess.resize == 40
-    with pytest.raises(ModelError, match=r"the preprocessing given cannot be used: .*drawn anew"):
+    with pytest.raises(ModelError, match=r"the preprocessing given cannot be used: .*is random"):
         load_model("plain_net:build", preprocess=transforms.RandomCrop(3))
     why = seewhy.explain(
         nn.Sequential(
@@ -173,7 +173,7 @@ def test_one_that_cannot_be_taken_over_is_said_to_be_left_aside() -> None:
     path = weights("run")
     Path("run/preprocessor_config.json").write_text(json.dumps({**PROCESSOR, "do_pad": True}))
     source = load_model(path, arch="plain_net:build").preprocess.source
-    assert source.startswith("assumed (the configuration of the image processor is none")
+    assert source.startswith("assumed (the configuration of the image processor cannot be used")
     assert "instead of run" in source
 
 
@@ -247,7 +247,7 @@ def test_a_folder_of_transformers_brings_its_network_preprocessing_and_labels() 
     headless = json.loads(Path("headless/config.json").read_text())
     headless["architectures"] = ["ViTForImageClassification"]
     Path("headless/config.json").write_text(json.dumps(headless))
-    with pytest.raises(ModelError, match=r"does not hold all weights.*classifier"):
+    with pytest.raises(ModelError, match=r"does not contain all weights.*classifier"):
         load_model("headless")
     headless["architectures"] = ["MyOwnNetwork"]
     Path("headless/config.json").write_text(json.dumps(headless))

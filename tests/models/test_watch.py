@@ -375,7 +375,7 @@ def test_a_network_that_cuts_the_gradient_is_told_so(inputs: Tensor) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.head(self.conv(x).mean((2, 3)).detach())
 
-    with pytest.raises(LayerError, match=r"no gradient with respect to layer 'conv'.*detach"):
+    with pytest.raises(LayerError, match=r"no gradient reaches layer 'conv'.*detach"):
         seen_at(Cuts(), "conv", inputs)
 
 
@@ -599,7 +599,7 @@ def test_an_operation_without_a_second_derivative_is_named() -> None:
     model = nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 16, 1), head=Attends())).eval()
     with watch(model, find_layers(model, "conv")) as seen:
         scores = seen(torch.randn(1, 3, 4, 4))[:, 0]
-        with pytest.raises(LayerError, match=r"behind layer 'conv'.*derivative.*grad-cam"):
+        with pytest.raises(LayerError, match=r"after layer 'conv'.*derivative.*grad-cam"):
             seen.curvature(scores)
 
 

@@ -135,7 +135,7 @@ def test_names_of_other_versions_and_systems_are_known(name: str) -> None:
     with zipfile.ZipFile("plain.pth") as plain, zipfile.ZipFile("model.pth", "w") as other:
         for entry in plain.namelist():
             other.writestr(entry, known if entry.endswith("data.pkl") else plain.read(entry))
-    with pytest.raises(ModelError, match="a dictionary with beside, and no tensors by name"):
+    with pytest.raises(ModelError, match="a dictionary with beside, but no tensors by name"):
         load_model("model.pth", arch=ARCH)
 
 
@@ -172,7 +172,7 @@ class _Runs:
 )
 def test_what_would_run_is_still_refused_and_not_run(hostile: object) -> None:
     path = saved({"state_dict": state(), "beside": hostile})
-    with pytest.raises(ModelError, match=r"holds Python objects \(.*trust_pickle=True"):
+    with pytest.raises(ModelError, match=r"contains Python objects \(.*trust_pickle=True"):
         load_model(path, arch=ARCH)
     assert not Path("was-here").exists()
 
@@ -214,7 +214,7 @@ def test_a_choice_that_is_not_there_is_refused_with_what_is(content: Any) -> Non
 
 
 def test_a_choice_of_weights_goes_with_a_file() -> None:
-    with pytest.raises(ModelError, match="--weights ema goes with a file"):
+    with pytest.raises(ModelError, match="--weights ema is only for a file"):
         load_model("torchvision/resnet18:random", weights="ema")
 
 
@@ -240,7 +240,7 @@ def test_a_head_under_another_name_is_all_that_is_missing() -> None:
 
 def test_a_table_of_positions_is_no_head() -> None:
     path = saved(network(positions=25).state_dict())
-    with pytest.raises(ModelError, match="tables of positions have another length") as caught:
+    with pytest.raises(ModelError, match="position tables have another length") as caught:
         load_model(path, arch=ARCH)
     assert "classes" not in str(caught.value)
 
@@ -294,7 +294,7 @@ def test_weights_that_are_no_numbers_are_refused(value: float) -> None:
 def test_sparse_weights_are_filled_in_and_shapes_alone_are_refused() -> None:
     with pytest.warns(UserWarning, match="sparse"):
         loads_right(saved({**state(), "fc.weight": state()["fc.weight"].to_sparse()}))
-    with pytest.raises(ModelError, match="shapes and no values"):
+    with pytest.raises(ModelError, match="shapes but no values"):
         load_model(saved({n: t.to("meta") for n, t in state().items()}), arch=ARCH)
 
 
@@ -324,18 +324,18 @@ def test_weights_in_several_files_are_read_from_their_folder_or_index(kind: str)
     with pytest.raises(ModelError, match=f"one of 2 files.*give several/{index.name}"):
         load_model(part, arch=ARCH)
     part.unlink()
-    with pytest.raises(ModelError, match=r"names .*00001-of-00002.*not beside it"):
+    with pytest.raises(ModelError, match=r"names .*00001-of-00002.*not in the same folder"):
         load_model("several", arch=ARCH)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no index"),
-        ("[]", "no index"),
-        ("{}", "no index"),
-        ('{"weight_map": {"a": "../model.pth"}}', "not beside it"),
-        ("[" * 100_000, "no index"),
+        ("{", "not an index"),
+        ("[]", "not an index"),
+        ("{}", "not an index"),
+        ('{"weight_map": {"a": "../model.pth"}}', "not in the same folder"),
+        ("[" * 100_000, "not an index"),
     ],
 )
 def test_an_index_that_is_none_is_a_sentence(text: str, message: str) -> None:
@@ -361,7 +361,7 @@ def test_a_folder_stands_for_the_only_file_of_weights_in_it() -> None:
     [
         ("__0_0.distcp", "dcp_to_torch"),
         ("saved_model.pb", "a TensorFlow model.*tf2onnx"),
-        ("notes.txt", "holds no file of weights"),
+        ("notes.txt", "without a file of weights"),
     ],
 )
 def test_other_folders_are_named(file: str, message: str) -> None:
@@ -431,7 +431,7 @@ def test_a_pipe_is_refused_at_once() -> None:
     thread.start()
     thread.join(5)
     assert len(refusals) == 1
-    assert "is a pipe and not a file" in refusals[0]
+    assert "is a pipe, not a file" in refusals[0]
 
 
 # --- a fuzzer of weights --------------------------------------------------------------------

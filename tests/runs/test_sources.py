@@ -76,7 +76,7 @@ def test_a_pattern_and_files(tmp_path) -> None:
     with pytest.raises(ImageError, match="there is no"):
         made(tmp_path, tmp_path / "nothing")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no picture"):
+    with pytest.raises(DataError, match="contains no picture"):
         made(tmp_path, tmp_path / "empty")
 
 
@@ -133,7 +133,7 @@ def test_a_list_of_paths_in_json_and_strange_tables(tmp_path) -> None:
     table.write_text('["p/0000.png"]')
     assert names(made(tmp_path, table)[0]) == ["0000.png"]
     table.write_text('{"a": 1}')
-    with pytest.raises(DataError, match="holds no list of pictures"):
+    with pytest.raises(DataError, match="contains no list of pictures"):
         made(tmp_path, table)
     table.write_text("[{")
     with pytest.raises(DataError, match="cannot be read as JSON"):

@@ -63,9 +63,9 @@ def test_the_best_of_overlap_times_score(
 def test_probabilities_of_something_else_are_no_boxes() -> None:
     """A sigmoid for each position of a signal, or a vocabulary's softmax, may rise by chance."""
     rising = torch.tensor([[[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]]])
-    with pytest.raises(TargetError, match=r"of \(batch, classes, length\) Region"):
+    with pytest.raises(TargetError, match=r"Region\(class, mask\) for \(batch, classes, length\)"):
         resolve(0, rising)
-    with pytest.raises(TargetError, match="does not hold that"):
+    with pytest.raises(TargetError, match="not of this form"):
         BoxScore(0, (0.1, 0.2, 0.3, 0.4))(rising)
     assert float(BoxScore(1, (0, 0, 9, 9))(torch.zeros_like(FOUND))) == 0  # nothing was found
     shares = rising.expand(1, 8, 6)  # a head that gives shares of the picture has many rows
@@ -159,8 +159,8 @@ def logits() -> Tensor:
     [
         (lambda: BoxScore(1, (0, 0, 1)), "x1 < x2"),
         (lambda: BoxScore(1, (2, 0, 1, 1)), "x1 < x2"),
-        (lambda: BoxScore(1, (0, 0, 1, 1))(logits()), "does not hold that.*output="),
-        (lambda: BoxScore(1, (0, 0, 1, 1))(torch.zeros(1, 3)), r"\(1, 3\) does not hold"),
+        (lambda: BoxScore(1, (0, 0, 1, 1))(logits()), "not of this form.*output="),
+        (lambda: BoxScore(1, (0, 0, 1, 1))(torch.zeros(1, 3)), r"\(1, 3\) is not of this form"),
         (lambda: BoxScore(3, (0, 0, 1, 1))(FOUND), "class 3 is out of range: .* 3 classes"),
         (lambda: BoxScore("dog", (0, 0, 1, 1))(FOUND), "still a name"),
         (lambda: resolve("box:3", FOUND), "ranked 4 .* finds 3 boxes in this image"),

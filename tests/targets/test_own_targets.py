@@ -168,7 +168,7 @@ def test_what_does_not_come_back_says_what_it_was() -> None:
         name = f"{__name__}:{type(target).__name__}"
         assert back.name == name
         assert name in repr(back)
-        with pytest.raises(TargetError, match=f"{name}.*dataclass.*Give the target anew"):
+        with pytest.raises(TargetError, match=f"{name}.*dataclass.*Give the target again"):
             back(torch.zeros(1, 4))
         assert back.to_json() == target.to_json()
     assert (
@@ -215,11 +215,11 @@ def test_a_class_defined_in_a_function_twice_is_the_last_one() -> None:
 def test_a_class_that_refuses_its_parts_is_told(monkeypatch: Any) -> None:
     saved = Picky().to_json()
     monkeypatch.setattr(Picky, "full", True)
-    with pytest.raises(TargetError, match=r"does not take the parts saved \(no room\)"):
+    with pytest.raises(TargetError, match=r"does not accept the saved parts \(no room\)"):
         target_from_json(saved)(torch.zeros(1, 4))
     monkeypatch.setattr(Picky, "full", False)
     assert target_from_json(saved) == Picky()
-    with pytest.raises(TargetError, match="does not take"):
+    with pytest.raises(TargetError, match="does not accept"):
         target_from_json(saved | {"parts": {"other": 1}})(torch.zeros(1, 4))
 
 

@@ -250,18 +250,24 @@ def test_words(target: Region, words: str) -> None:
         (lambda: Region(1)(MAPS), "call resolve"),
         (lambda: Region(3, (0, 0))(MAPS), "class 3 is out of range"),
         (lambda: Region("dog", (0, 0))(MAPS), "still a name"),
-        (lambda: Region(1, (2, 0))(MAPS), r"\(2, 0\) holds no position .* 2 columns and 2 rows"),
+        (lambda: Region(1, (2, 0))(MAPS), r"\(2, 0\) contains no position .* 2 columns and 2 rows"),
         (lambda: Region(1, np.ones(3, bool))(MAPS), "the mask has the size"),
         (lambda: Region(1, (0, 0))(MAPS[0]), "two axes"),
         (lambda: Region(0, (0, 0))(MAPS[0, 0]), "a region is a part of a map"),
         (lambda: resolve("dog@x,y", MAPS, LABELS), "no class is called 'x,y'"),
-        (lambda: resolve("dog@1,2e", MAPS, LABELS), "'2e' .* is no number"),
+        (lambda: resolve("dog@1,2e", MAPS, LABELS), "'2e' .* is not a number"),
         (lambda: resolve("p:dog@1,2 vs top2", MAPS, LABELS), "several targets"),
         (lambda: resolve("output:1@0,0", MAPS, LABELS), "no output number"),
         (lambda: resolve("positive@0,0", MAPS, LABELS), "no class before the '@'"),
-        (lambda: resolve("dog", MAPS, LABELS[:2]), "2 labels came for a network with 3 classes"),
+        (
+            lambda: resolve("dog", MAPS, LABELS[:2]),
+            "2 labels were given, but the network has 3 classes",
+        ),
         (lambda: resolve("top4", MAPS, LABELS), "sees 3 classes in this image"),
-        (lambda: resolve("finer:dog", MAPS, LABELS), "finer sets a class|function of the output"),
+        (
+            lambda: resolve("finer:dog", MAPS, LABELS),
+            "finer compares a class|function of the output",
+        ),
         (lambda: Region(1, "peak").settled(MAPS[..., 0]), "two axes"),
     ],
 )
@@ -273,7 +279,7 @@ def test_what_does_not_fit_says_so(target: object, message: str) -> None:
 def test_a_class_that_is_predicted_nowhere_names_those_that_are() -> None:
     maps = MAPS.clone()
     maps[0, 1] = -9
-    found = r"as 'dog', only background, cat; say where to look.*CLASS@x,y"
+    found = r"as 'dog', only background, cat\. Ask for.*CLASS@x,y"
     with pytest.raises(TargetError, match=found):
         resolve("dog", maps, LABELS)
     assert float(resolve("dog@0,0", maps, LABELS).targets[0][0](maps)) == -9

@@ -65,7 +65,7 @@ def test_pooled_maps_are_embeddings_too() -> None:
         (lambda: Similarity(torch.ones(2, 2)), r"shape \(2, 2\)"),
         (lambda: Similarity(3.0), r"shape \(\)"),
         (lambda: Similarity((1, math.nan)), "NaN"),
-        (lambda: Similarity((1, 2))(torch.zeros(1, 3)), r"2 numbers came, .* \(3,\) an image"),
+        (lambda: Similarity((1, 2))(torch.zeros(1, 3)), r"has 2 numbers, .* \(3,\) per image"),
         (lambda: resolve(Similarity((1, 2)), torch.zeros(1, 3)), "output="),
     ],
 )

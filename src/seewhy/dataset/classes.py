@@ -69,7 +69,7 @@ def map_classes(
     if problems:
         more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise DataError(
-            f"{len(problems)} of the data's {len(labels)} labels fit no class of the model: "
+            f"{len(problems)} of the data's {len(labels)} labels match no class of the model: "
             f"{'; '.join(problems[:8])}{more}. Name their classes in a mapping file, JSON "
             '{"label": ["name", 7], ...} or CSV with the columns label and class (an empty list or '
             "class leaves a label out)."
@@ -92,7 +92,9 @@ def read_mapping(path: str | Path) -> dict[str, list[int | str]]:
         return _mapping_rows(path)
     content = read_json(path)
     if not isinstance(content, dict):
-        raise DataError(f"'{path}' holds a {type(content).__name__}; {{label: classes}} is wanted.")
+        raise DataError(
+            f"'{path}' must contain {{label: classes}}, not a {type(content).__name__}."
+        )
     try:
         return {label: _classes(said) for label, said in content.items()}
     except DataError as error:
@@ -116,8 +118,8 @@ def read_synsets(path: str | Path) -> tuple[str, ...]:
         synset = line.split()[0]
         if not _SYNSET.fullmatch(synset):
             raise DataError(
-                f"'{path}', line {number}, begins with {synset!r}; a WordNet id such as n02123045 "
-                "is wanted in each line, the first for class 0."
+                f"'{path}', line {number}, begins with {synset!r}, but each line must begin "
+                "with a WordNet id such as n02123045, the first for class 0."
             )
         if synset in synsets:
             raise DataError(f"'{path}' has {synset} in the lines {synsets[synset]} and {number}.")
@@ -141,7 +143,7 @@ def class_numbers(said: Any) -> tuple[int, ...]:
         return tuple(numbers)
     if isinstance(said, list) and said:
         return tuple(number for each in said for number in class_numbers(each))
-    raise DataError(f"classes {said!r}; numbers such as 281, [281, 282] or '281-285' are wanted")
+    raise DataError(f"classes must be numbers such as 281, [281, 282] or '281-285', not {said!r}")
 
 
 def _classes(said: Any) -> list[int | str]:
@@ -156,7 +158,7 @@ def _classes(said: Any) -> list[int | str]:
         if isinstance(said, str) and said.strip():
             return [said.strip()]
         raise DataError(
-            f"classes {said!r}; an index, a name, a WordNet id, a list of these or null is wanted"
+            f"classes must be an index, a name, a WordNet id, a list of these or null, not {said!r}"
         ) from None
 
 
@@ -167,8 +169,8 @@ def _mapping_rows(path: Path) -> dict[str, list[int | str]]:
             reader = csv.DictReader(file, skipinitialspace=True)
             if not {"label", "class"} <= set(reader.fieldnames or ()):
                 raise DataError(
-                    f"'{path}' has the columns {', '.join(reader.fieldnames or ()) or 'none'}; "
-                    "label and class are wanted."
+                    f"'{path}' has the columns {', '.join(reader.fieldnames or ()) or 'none'}, "
+                    "but it needs label and class."
                 )
             for row in reader:
                 said = (row["class"] or "").strip()

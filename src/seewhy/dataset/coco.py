@@ -181,23 +181,21 @@ def _check_kind(path: Path, content: Any) -> None:
     Raises:
         DataError: there are no instances in it.
     """
-    wanted = (
-        "images, annotations and categories, each a list, are wanted: give the file of instances"
-    )
+    wanted = "Give the instances file, which has images, annotations and categories, each a list"
     if isinstance(content, list):
         raise DataError(
-            f"'{path}' is a list of detections (COCO's results), which names neither pictures nor "
-            f"classes; {wanted}."
+            f"'{path}' is a list of detections (a COCO results file), not annotations: "
+            f"it names neither pictures nor classes. {wanted}."
         )
     lists = [name for name in ("images", "annotations", "categories")
              if isinstance(content, dict) and isinstance(content.get(name), list)]  # fmt: skip
     first = next(iter(content["annotations"]), None) if "annotations" in lists else None
     if isinstance(first, dict) and "caption" in first:
-        raise DataError(f"'{path}' holds captions, which say nothing of boxes; {wanted}.")
+        raise DataError(f"'{path}' contains captions, but no boxes. {wanted}.")
     missing = [name for name in ("images", "annotations", "categories") if name not in lists]
     if missing:
         why = ": nothing names the classes" if missing == ["categories"] else ""
-        raise DataError(f"'{path}' has no list of {' and '.join(missing)}{why}; {wanted}.")
+        raise DataError(f"'{path}' has no list of {' and '.join(missing)}{why}. {wanted}.")
 
 
 def _key(id_: Any) -> str:
@@ -211,7 +209,9 @@ def _categories(path: Path, content: Mapping[str, Any]) -> dict[str, tuple[str, 
     names: dict[str, dict[str, None]] = {}
     for category in content["categories"]:
         if not isinstance(category, dict) or "id" not in category:
-            raise DataError(f"'{path}' has the category {category!r}; an id and a name are wanted.")
+            raise DataError(
+                f"'{path}' has the category {category!r}, but a category needs an id and a name."
+            )
         some = names.setdefault(_key(category["id"]), {})
         if category.get("name") not in (None, ""):
             some[printable(str(category["name"]))] = None
@@ -258,14 +258,16 @@ def _file_names(picture: Any) -> list[str]:
 
 def _record(picture: Any, known: _Known) -> Record:
     if not isinstance(picture, dict) or "id" not in picture:
-        raise DataError("is no picture: an id, file_name, height and width are wanted")
+        raise DataError("is not a picture, which needs an id, file_name, height and width")
     names, annotations = _file_names(picture), known.of_picture[_key(picture["id"])]
     if not names:
-        raise DataError(f"has the file_name {picture.get('file_name')!r}; a file's is wanted")
+        raise DataError(
+            f"has the file_name {picture.get('file_name')!r}, which is not the name of a file"
+        )
     if annotations is None:
         raise DataError(
-            f"has the id {picture['id']!r}, as another picture has, so that nothing tells whose "
-            "the annotations are; give each picture an id of its own"
+            f"has the same id {picture['id']!r} as another picture, so it is not known "
+            "which picture the annotations belong to. Give each picture its own id"
         )
     name = names[0]
     there = (place / way for way in names for place in known.places)
@@ -305,12 +307,14 @@ def _size(picture: Mapping[str, Any]) -> tuple[int, int] | None:
     try:
         return int(float(height)), int(float(width))
     except (OverflowError, TypeError, ValueError):
-        raise DataError(f"has the width {width!r} and height {height!r}, no numbers") from None
+        raise DataError(
+            f"has the width {width!r} and height {height!r}, which are not numbers"
+        ) from None
 
 
 def _label(annotation: Mapping[str, Any], categories: Mapping[str, tuple[str, ...]]) -> str:
     if "category_id" not in annotation:
-        raise DataError("it has no category_id, which says its class")
+        raise DataError("it has no category_id, which names its class")
     said = annotation["category_id"]
     names = categories.get(_key(said))
     if names is None:
@@ -318,7 +322,7 @@ def _label(annotation: Mapping[str, Any], categories: Mapping[str, tuple[str, ..
     if not names:
         raise DataError(f"category {said!r} has no name")
     if len(names) > 1:
-        raise DataError(f"category {said!r} has the names {named(names)}; one is wanted")
+        raise DataError(f"category {said!r} has several names: {named(names)}. Give it one name")
     return names[0]
 
 
@@ -342,7 +346,7 @@ def _corners(
             raise DataError("it has neither a bbox nor a segmentation")
         return extent(outline, size)
     if not isinstance(bbox, list) or len(bbox) != 4:
-        raise DataError(f"its bbox is {bbox!r}; [x, y, width, height] is wanted")
+        raise DataError(f"its bbox must be [x, y, width, height], not {bbox!r}")
     try:
         x, y, width, height = (float(each) for each in bbox)
     except (TypeError, ValueError):

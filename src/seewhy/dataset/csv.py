@@ -94,7 +94,7 @@ def _text(path: Path) -> str:
         return content.decode("utf-16" if wide else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"'{path}' cannot be read as CSV ({error}); save it as UTF-8, separated by commas."
+            f"'{path}' cannot be read as CSV ({error}). Save it as UTF-8, separated by commas."
         ) from error
 
 
@@ -147,7 +147,7 @@ def _record(
             if not any(corners):
                 continue
             if any(_DECIMAL_COMMA.fullmatch(corner) for corner in corners):
-                raise DataError(f"the box {corners} has decimal commas; points are wanted")
+                raise DataError(f"the box {corners} has decimal commas; write decimal points")
             frame = frames.of(image, _stated_size(row))
             difficult = (row.get("difficult") or "").strip().lower() in ("1", "true", "yes")
             boxes.append(frame.box(corners, label, difficult=difficult))
@@ -165,7 +165,7 @@ def _stated_size(row: Mapping[Any, Any]) -> tuple[int, int] | None:
         return int(float(stated[0])), int(float(stated[1]))
     except (OverflowError, ValueError):
         raise DataError(
-            f"width and height are {stated[1]!r} and {stated[0]!r}, no numbers"
+            f"width and height are {stated[1]!r} and {stated[0]!r}, which are not numbers"
         ) from None
 
 

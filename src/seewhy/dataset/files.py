@@ -143,27 +143,27 @@ def find_file(name: Any, places: Sequence[Path], shelf: Shelf) -> Path:
         DataError: none has it; the message says where it was looked for, and what is there.
     """
     if not isinstance(name, str) or not name:
-        raise DataError(f"the file's name is {name!r}; text is wanted")
+        raise DataError(f"the name of the file must be text, not {name!r}")
     for said in dict.fromkeys((name, name.replace("\\", "/"))):
         for place in places:
             if shelf.has(place / said):
                 return place / said
     if "://" in name:
         raise DataError(
-            f"'{name}' is an address in the web, and none is fetched: fetch the picture, and write "
-            "the name of its file instead"
+            f"'{name}' is a web address, and seewhy downloads no pictures. Download the "
+            "picture, and write the name of its file instead"
         )
     there = [place for place in dict.fromkeys(places) if place.is_dir()]
     said = f"there is no file '{name}' in {', '.join(repr(str(p)) for p in there or places)}"
     if not there:
-        raise DataError(f"{said}, which is not there; give the folder of the pictures as images")
+        raise DataError(f"{said}, which does not exist. Give the folder of the pictures as images")
     last = name.replace("\\", "/").rpartition("/")[2]
     alike = [path for place in there for called, path in _near(place, shelf) if called == last]
     if not alike:
         raise DataError(said)
     if last == name:
-        raise DataError(f"{said}; if '{alike[0]}' is meant, give images='{alike[0].parent}'")
-    raise DataError(f"{said}; if '{alike[0]}' is meant, correct its path in the annotations")
+        raise DataError(f"{said}. If '{alike[0]}' is meant, give images='{alike[0].parent}'")
+    raise DataError(f"{said}. If '{alike[0]}' is meant, correct its path in the annotations")
 
 
 def _near(place: Path, shelf: Shelf) -> Iterator[tuple[str, Path]]:

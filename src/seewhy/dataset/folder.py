@@ -18,7 +18,7 @@ from seewhy.dataset.records import (
 from seewhy.dataset.splits import is_split
 from seewhy.errors import DataError
 
-# What folders of a data set are called in which a picture's place says nothing of its class.
+# Names of folders that are not classes.
 _NO_CLASS = {
     "annotations", "images", "imagesets", "jpegimages", "labels", "masks", "segmentationclass",
     "segmentationobject",
@@ -71,8 +71,9 @@ def read(path: Path, *, shelf: Shelf) -> Dataset:
             problems.append(Problem(label, "is a folder without pictures"))
     if not drafts:
         raise DataError(
-            f"'{path}' has no pictures in folders by class; {path.name}/CLASS/picture.jpg is "
-            "wanted: give the folder right above the classes, or name the kind."
+            f"'{path}' has no pictures in one folder per class, such as "
+            f"{path.name}/CLASS/picture.jpg. Give the folder directly above the "
+            "classes, or name the kind."
         )
     return gather(path.name, "folder", drafts, problems=problems)
 

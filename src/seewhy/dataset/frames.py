@@ -144,19 +144,22 @@ class Frames:
         notes = []
         if self._stored:
             notes.append(
-                f"{_pictures(len(self._stored))} stored turned (EXIF), and the stated size is that "
-                "of the stored pixels: the annotations were turned with the picture"
+                f"{_pictures(len(self._stored))} stored with an EXIF rotation, and the "
+                "stated size is that of the stored pixels: the annotations were rotated "
+                "with the picture"
             )
         if self._doubtful:
             assumed = "the stored" if self._doubtful_as_stored else "the upright"
             notes.append(
-                f"{_pictures(len(self._doubtful))} stored turned (EXIF), and the size does not "
-                f"tell whether the annotations are: they were taken to be of {assumed} picture"
+                f"{_pictures(len(self._doubtful))} stored with an EXIF rotation, and the "
+                "size does not show whether the annotations are rotated too: they were "
+                f"read as annotations of {assumed} picture"
             )
         if self._unstated:
             notes.append(
-                f"{_pictures(len(self._unstated))} stored turned (EXIF), and no size is stated: "
-                "the annotations were taken to be of the upright picture"
+                f"{_pictures(len(self._unstated))} stored with an EXIF rotation, and no "
+                "size is stated: the annotations were read as annotations of the upright "
+                "picture"
             )
         return notes
 
@@ -181,12 +184,12 @@ def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
 def _of_another(stated: tuple[int, int], picture: Stored) -> str:
     height, width = picture.upright
     said = (
-        f"the annotation is of a picture of {stated[1]} × {stated[0]} pixels, the file has "
-        f"{width} × {height}"
+        f"the annotation is for a picture of {stated[1]} × {stated[0]} pixels, but "
+        f"the file has {width} × {height}"
     )
     if _alike(stated, (width, height)):
-        return f"{said}: the sides are exchanged; correct the size, or the picture"
-    return f"{said}: its boxes would lie elsewhere; take the picture that was annotated"
+        return f"{said}: the sides are exchanged. Correct the size, or the picture"
+    return f"{said}, so its boxes would be in the wrong place. Use the picture that was annotated"
 
 
 def _pictures(count: int) -> str:

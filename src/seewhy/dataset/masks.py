@@ -70,7 +70,7 @@ def read(path: Path, *, shelf: Shelf, images: Path | None = None) -> Dataset:
     else:
         folder = images or _picture_folder(path, shelf)
         if folder is None:
-            raise DataError(f"'{path}' has no folder of pictures beside its masks; give images.")
+            raise DataError(f"'{path}' has no folder of pictures next to its masks. Give images.")
         places, pairs = [folder], _pairs(folder, masks, shelf)
     classes = _classes(path, masks, shelf)
     frames = Frames()
@@ -177,7 +177,7 @@ def _classes(path: Path, masks: Path, shelf: Shelf) -> dict[int, str]:
     file = _named_in(path, masks, shelf)
     if file is None:
         raise DataError(
-            f"nothing in '{path}' names the classes of its masks; add {_CLASSES}, such as "
+            f"no file in '{path}' names the classes of its masks. Add {_CLASSES}, such as "
             '{"0": "background", "1": "cat"}.'
         )
     if file.name == _CLASSES:
@@ -188,7 +188,7 @@ def _classes(path: Path, masks: Path, shelf: Shelf) -> dict[int, str]:
         rows = [(row[0].strip(), row[1].strip()) for row in list(lines)[1:] if len(row) > 1]
     if not rows or not all(str(value).isdecimal() for value, _ in rows):
         raise DataError(
-            f"the classes in '{file}' are {rows[:3]}; a name for each value is wanted, such as "
+            f"the classes in '{file}' are {rows[:3]}, but each value needs a name, such as "
             '{"0": "background", "1": "cat"}.'
         )
     return {int(value): printable(str(name)) for value, name in rows}
@@ -208,7 +208,7 @@ def _record(
     frame = frames.of(image, size)
     if size != frame.size:
         raise DataError(
-            f"the mask '{mask}' is {size[1]} × {size[0]} pixels, its picture "
+            f"the mask '{mask}' is {size[1]} × {size[0]} pixels, but its picture is "
             f"{frame.size[1]} × {frame.size[0]}"
         )
     values = masks.found()

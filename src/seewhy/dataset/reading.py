@@ -50,7 +50,7 @@ def read_dataset(
     """
     where = Path(path)
     if not where.exists():
-        raise DataError(f"there is no '{where}'; check the path.")
+        raise DataError(f"there is no file or folder '{where}'. Check the path.")
     if kind is not None and kind not in FORMATS:
         raise DataError(f"kind '{kind}' is not known; choose one of {', '.join(FORMATS)}.")
     shelf = Shelf()
@@ -69,7 +69,7 @@ def read_dataset(
             + (f"it takes {', '.join(format_.takes)}." if format_.takes else "it takes nothing.")
         )
     if "images" in given and not given["images"].is_dir():
-        raise DataError(f"images='{given['images']}' is no folder.")
+        raise DataError(f"images='{given['images']}' is not a folder.")
     return format_.read(found.path, shelf=shelf, **given)
 
 
@@ -116,7 +116,7 @@ def _of_part(where: Path, ways: Sequence[_Way], split: str) -> list[_Way]:
     alike = [way for way in ways if any(same_split(split, part) for part in way[1].parts)]
     if not exact and not alike:
         parts = dict.fromkeys(part for _, found in ways for part in found.parts)
-        raise DataError(f"'{where}' has no split '{split}'; it has {', '.join(parts)}.")
+        raise DataError(f"'{where}' has no split '{split}'. Its splits are {', '.join(parts)}.")
     return exact or alike
 
 
@@ -132,7 +132,10 @@ def _several(where: Path, ways: Sequence[_Way]) -> str:
     paths = {found.path for _, found in ways}
     if len(paths) > 1:
         steps.append("give the path of one of these")
-    return f"'{where}' can be read in {len(ways)} ways: {listed}; {', or '.join(steps)}."
+    return (
+        f"'{where}' can be read in {len(ways)} ways: {listed}. To choose one, "
+        f"{', or '.join(steps)}."
+    )
 
 
 def _none(where: Path, formats: Sequence[Format], shelf: Shelf) -> str:

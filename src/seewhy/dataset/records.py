@@ -23,8 +23,9 @@ round. It is cut at the picture's edge."""
 
 
 _SHARES = (
-    "a box lies within the first pixel of the picture: its numbers are shares of the sides, from 0 "
-    "to 1; pixels are wanted: multiply them by the width and the height"
+    "a box is smaller than the first pixel of the picture, so its numbers seem "
+    "to be shares of the sides, from 0 to 1. Multiply them by the width and "
+    "the height to get pixels"
 )
 
 
@@ -92,13 +93,13 @@ class IndexMasks:
                 mode = opened.mode
         except Exception as error:  # Pillow's decoders raise as variously as files are damaged
             raise DataError(
-                f"the mask '{self.path}' cannot be read ({error or type(error).__name__}); "
-                "fetch it again."
+                f"the mask '{self.path}' cannot be read ({error or type(error).__name__}). "
+                "Copy or download it again."
             ) from error
         if indices.ndim != 2 or mode == "F":
             raise DataError(
-                f"the mask '{self.path}' has mode {mode}; one integer a pixel is wanted: save it "
-                "with a palette (P) or in grey (L)."
+                f"the mask '{self.path}' has mode {mode}, but a mask needs one integer per "
+                "pixel. Save it with a palette (P) or in grey (L)."
             )
         return indices
 
@@ -249,7 +250,7 @@ def gather(
     left_out = [Problem(printable(one.name), printable(one.reason)) for one in left_out]
     if not records:
         why = f"; the first of {len(left_out)} problems: {left_out[0]}" if left_out else ""
-        raise DataError(f"'{name}' holds no record that can be used as {kind}{why}")
+        raise DataError(f"'{name}' contains no record that can be used as {kind}{why}")
     labels = {label for record in records.values() for label in record.labels}
     return Dataset(
         name=name,
@@ -298,7 +299,7 @@ def box_in(
         DataError: it is no box, has no area, or lies more than `SLACK` outside of the picture.
     """
     if len(corners) != 4:
-        raise DataError(f"a box came with {len(corners)} numbers; x0, y0, x1, y1 are wanted")
+        raise DataError(f"a box needs the 4 numbers x0, y0, x1, y1, not {len(corners)}")
     try:
         x0, y0, x1, y1 = (float(each) for each in corners)
     except (TypeError, ValueError):

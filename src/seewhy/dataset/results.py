@@ -97,7 +97,7 @@ class ResultStore:
         for row in rows:
             if row.key in self._rows or row.key in fresh:
                 raise DataError(
-                    f"'{self._path}' has a row of {', '.join(row.key)} already; ask `in` first."
+                    f"'{self._path}' already has a row of {', '.join(row.key)}. Ask `in` first."
                 )
             fresh[row.key] = row
         self._write(fresh)
@@ -165,7 +165,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
         raise DataError(f"the results '{path}' cannot be read ({error.strerror}).") from error
     found, _ = _parse(content, path)
     if found is None:
-        raise DataError(f"'{path}' holds no results yet.")
+        raise DataError(f"'{path}' contains no results yet.")
     return found
 
 
@@ -174,7 +174,7 @@ def _parse(content: bytes, path: Path) -> tuple[Results | None, int]:
     end = content.rfind(b"\n") + 1
     beginning = _BEGINNING.encode()
     if not content[: len(beginning)] == beginning[: len(content)]:
-        raise DataError(f"'{path}' is no file of seewhy's results; name another one.")
+        raise DataError(f"'{path}' is not a results file of seewhy. Name another file.")
     if not end:
         return None, 0
     lines = content[:end].splitlines()
@@ -194,8 +194,8 @@ def _parse(content: bytes, path: Path) -> tuple[Results | None, int]:
             row = Row(*key, _read(entry["values"]))
         except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise DataError(
-                f"'{path}', line {number}, is damaged ({error!r}); take that line out (its result "
-                "will be made again), or start a new file."
+                f"'{path}', line {number}, is damaged ({error!r}). Delete that line (its "
+                "result will be made again), or start a new file."
             ) from error
         rows[row.key] = row
     return Results(protocol, tuple(rows.values())), end
@@ -243,8 +243,8 @@ def _same_protocol(there: Mapping[str, Any], here: Mapping[str, Any], path: Path
     if differ:
         more = f"; and {len(differ) - 6} more" if len(differ) > 6 else ""
         raise DataError(
-            f"'{path}' was made with another protocol: {'; '.join(differ[:6])}{more}. Run with the "
-            "same one, or name another file."
+            f"'{path}' was made with another protocol: {'; '.join(differ[:6])}{more}. "
+            "Run with the same one, or name another file."
         )
 
 
@@ -273,8 +273,8 @@ def _append(file: int, path: Path, text: str) -> None:
     except OSError as error:
         os.ftruncate(file, before)
         raise DataError(
-            f"'{path}' could not be written ({error.strerror}); what was in it before is whole: "
-            "make room and run again."
+            f"'{path}' could not be written ({error.strerror}). Earlier results are "
+            "intact. Free some disk space and run again."
         ) from error
 
 
@@ -294,7 +294,7 @@ def _lock(file: int, path: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(
-                f"another run is writing to '{path}'; wait for it, or name another file."
+                f"another run is writing to '{path}'. Wait for it, or name another file."
             ) from None
         except OSError:
             pass  # some network drives have no locks

@@ -109,7 +109,7 @@ def fill_polygon(points: Sequence[float], size: tuple[int, int]) -> np.ndarray:
     corners = np.asarray(points, np.float64)
     if corners.ndim != 1 or len(corners) < 6 or len(corners) % 2 or not np.isfinite(corners).all():
         raise DataError(
-            f"a polygon of {corners.size} coordinates; x, y of at least 3 corners are wanted"
+            f"a polygon needs x, y of at least 3 corners, but it has {corners.size} coordinates"
         )
     height, width = size
     corners = corners.reshape(-1, 2)
@@ -141,7 +141,7 @@ def _numbers(text: str | bytes) -> list[int]:
         numbers.append(value + (numbers[-2] if len(numbers) > 2 else 0))
         value = shift = 0
     if shift:
-        raise DataError("run lengths that break off within a number")
+        raise DataError("run lengths that end within a number")
     return numbers
 
 
@@ -165,7 +165,7 @@ def look_at(segmentation: Any, size: tuple[int, int]) -> None:
         return
     if not isinstance(segmentation, list) or not all(isinstance(p, list) for p in segmentation):
         raise DataError(
-            f"a segmentation is a {type(segmentation).__name__}; polygons or run lengths are wanted"
+            f"a segmentation must be polygons or run lengths, not a {type(segmentation).__name__}"
         )
     if any(len(polygon) < 6 or len(polygon) % 2 for polygon in segmentation):
         raise DataError("a polygon with fewer than 3 corners")

@@ -67,13 +67,13 @@ def read(
     entries = about.get("images") if about else content
     if not isinstance(entries, list):
         raise DataError(
-            f"'{path}' holds no list of pictures; a list of entries with file, label and boxes is "
-            "wanted, or such a list under 'images'."
+            f"'{path}' contains no list of pictures. It must be a list of entries with "
+            "file, label and boxes, or have such a list under 'images'."
         )
     drafts = []
     said = about.get("imagenet_ids") or {}
     if not isinstance(said, dict):
-        raise DataError(f"'{path}' has imagenet_ids {said!r}; {{label: classes}} is wanted.")
+        raise DataError(f"'{path}' has imagenet_ids {said!r}, but they must be {{label: classes}}.")
     ids = {str(label): class_numbers(of) for label, of in said.items()}
     frames = Frames()
     for number, entry in enumerate(entries):
@@ -100,17 +100,19 @@ def _record(
     frames: Frames,
 ) -> Record:
     if not isinstance(entry, dict):
-        raise DataError(f"a {type(entry).__name__} came; file, label and boxes are wanted")
+        raise DataError(
+            f"an entry must have file, label and boxes, but it is a {type(entry).__name__}"
+        )
     name = entry.get("file") or entry.get("image")
     if not isinstance(name, str):
-        raise DataError("no picture is named; 'file' or 'image' is wanted")
+        raise DataError("no picture is named; add 'file' or 'image'")
     image = _find(name, folder, images, "images", shelf)
     objects = entry.get("objects")
     if not isinstance(objects, dict):
         labels = labels_of(entry, label)
         given = entry.get("boxes", entry.get("boxes_hand")) or []
         if given and len(labels) > 1:
-            raise DataError("boxes of several labels; they are wanted by label, under 'objects'")
+            raise DataError("boxes of several labels; give them by label, under 'objects'")
         objects = dict.fromkeys(labels, given)
     objects = {printable(str(of)): some for of, some in objects.items()}
     labels = tuple(objects)
@@ -131,10 +133,10 @@ def labels_of(entry: Mapping[str, Any], field: str | None) -> tuple[str, ...]:
     fields = LABEL_FIELDS if field is None else (field,)
     said = next((entry[each] for each in fields if entry.get(each) not in (None, "", [])), None)
     if said is None:
-        raise DataError(f"no label; one of {', '.join(fields)} is wanted")
+        raise DataError(f"no label; add one of {', '.join(fields)}")
     some = said if isinstance(said, list) else [said]
     if any(isinstance(each, (dict, list, bool, float)) for each in some):
-        raise DataError(f"the label {said!r}; text or a whole number is wanted")
+        raise DataError(f"the label must be text or a whole number, not {said!r}")
     return tuple(dict.fromkeys(printable(str(each).strip()) for each in some))
 
 
@@ -157,7 +159,7 @@ def _masks(
     path = _find(str(entry["mask"]), folder, None, "masks", shelf)
     said = entry.get("mask_values", about.get("mask_values", about.get("voc_ids")))
     if not isinstance(said, dict):
-        raise DataError(f"a mask with mask_values {said!r}; {{label: value}} is wanted")
+        raise DataError(f"the mask_values of a mask must be {{label: value}}, not {said!r}")
     values = {
         printable(str(label)): tuple(int(v) for v in (some if isinstance(some, list) else [some]))
         for label, some in said.items()

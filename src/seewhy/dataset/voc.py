@@ -111,8 +111,8 @@ def read(
     dataset = known.frames.gathered(lambda: gather(path.name, "voc", drafts, problems=problems))
     if known.from_zero:
         note = (
-            f"{len(known.from_zero)} boxes begin at 0, and VOC counts pixels from 1: if all of "
-            "them count from 0, they are read one pixel too far up and left"
+            f"{len(known.from_zero)} boxes start at 0, but VOC counts pixels from 1. If "
+            "all your boxes count from 0, they are read one pixel too far up and left"
         )
         dataset = replace(dataset, notes=(*dataset.notes, note))
     return dataset
@@ -256,7 +256,7 @@ def _corners(
     bounds = thing.find("bndbox")
     if bounds is None:
         others = [each.tag for each in thing if each.tag in ("polygon", "robndbox")]
-        has = f" but a {others[0]}, which is not read: draw upright boxes" if others else ""
+        has = f" but a {others[0]}, which is not supported: draw upright boxes" if others else ""
         raise DataError(f"object {number}, '{label}', has no bndbox{has}")
     corners = [bounds.findtext(side) for side in ("xmin", "ymin", "xmax", "ymax")]
     try:

@@ -55,7 +55,7 @@ def write_labels(
     """
     write = load_format(format_).write if format_ in WRITTEN else None
     if write is None:
-        raise DataError(f"'{format_}' is not written; choose one of {', '.join(WRITTEN)}.")
+        raise DataError(f"'{format_}' cannot be written. Choose one of {', '.join(WRITTEN)}.")
     write(folder, LabelledFolder(tuple(pictures), _places(photos, out or folder)))
     (folder / PROTOCOL).write_text(json.dumps(dict(protocol), indent=1), encoding="utf-8")
     if preview is not None:
@@ -100,8 +100,9 @@ def check_out(out: Path) -> None:
         raise DataError(_cannot(out, error)) from error
     if there:
         raise DataError(
-            f"'{out}' is there already and not an empty folder: it holds {named(there, most=3)}; "
-            "labels of two runs are not mixed: take another or delete it."
+            f"'{out}' already exists and is not an empty folder: it contains "
+            f"{named(there, most=3)}. Labels of two runs are not mixed; use another "
+            "folder or delete this one."
         )
     above = out
     while not above.exists():
@@ -114,8 +115,8 @@ def check_out(out: Path) -> None:
 
 def _cannot(out: Path, error: OSError) -> str:
     return (
-        f"'{out}' cannot be written ({error.strerror or error}); take a folder on a disk that you "
-        "may write to."
+        f"'{out}' cannot be written ({error.strerror or error}). Use a folder on a "
+        "disk that you may write to."
     )
 
 

@@ -91,24 +91,24 @@ def read(path: Path, *, shelf: Shelf, split: str | None = None) -> Dataset:
     layout = _layout(path, shelf)
     if layout is None:
         raise DataError(
-            f"'{path}' is not laid out as YOLO: a data.yaml, images/ with labels/*.txt, or *.txt "
-            "beside the pictures is wanted."
+            f"'{path}' is not laid out as YOLO. It needs a data.yaml, images/ with "
+            "labels/*.txt, or *.txt next to the pictures."
         )
     if layout.named_in is None:
         raise DataError(
-            f"nothing in '{path}' names the classes of its texts; add a data.yaml with names, or "
-            "a classes.txt with a name a line, the first for class 0."
+            f"no file in '{path}' names the classes of its texts. Add a data.yaml with "
+            "names, or a classes.txt with one name per line, the first for class 0."
         )
     pictures = _pictures_of_part(layout, split, shelf)
     if not pictures:
         listed = ", ".join(f"'{source}'" for some in layout.parts.values() for source in some)
-        raise DataError(f"'{path}' has no pictures where it says that they are: {listed}.")
+        raise DataError(f"'{path}' has no pictures in the folders that it names: {listed}.")
     texts = {picture: text for picture in pictures if (text := _text_of(picture, shelf))}
     if not texts:
         first = next(iter(pictures))
         raise DataError(
-            f"none of the {len(pictures)} pictures of '{path}' has a text with its boxes; for "
-            f"'{first}' it would be '{_beside(first)[0]}'."
+            f"none of the {len(pictures)} pictures of '{path}' has a text file with its "
+            f"boxes. For '{first}' it would be '{_beside(first)[0]}'."
         )
     frames = Frames()
     drafts = [
@@ -195,8 +195,8 @@ def _described(file: Path, shelf: Shelf) -> _Layout | None:
     if not parts:
         stated = {part: said[part] for part in _PARTS if said.get(part)}
         raise DataError(
-            f"'{file}' says that its pictures are in {stated or 'no folder'}; that is not there: "
-            "correct path, train and val in it, relative to the file."
+            f"'{file}' names {stated or 'no folder'} for its pictures, which does not "
+            "exist. Correct path, train and val in it, relative to the file."
         )
     return _Layout(named, file, parts, "kpt_shape" in said, file.parent)
 
@@ -206,7 +206,7 @@ def _class_names(names: Any, file: Path) -> dict[int, str]:
         return {number: printable(str(name)) for number, name in enumerate(names)}
     if isinstance(names, dict) and all(str(number).isdecimal() for number in names):
         return {int(number): printable(str(name)) for number, name in names.items()}
-    raise DataError(f"'{file}' has names {names!r}; a list, or a name by number, is wanted.")
+    raise DataError(f"'{file}' has names {names!r}, but names must be a list, or names by number.")
 
 
 def _places(said: Any, bases: Sequence[Path], shelf: Shelf) -> Iterator[Path]:
@@ -334,7 +334,7 @@ def _label(word: str, layout: _Layout) -> str:
     number = int(word) if word.isdecimal() else None
     if number is None or number not in layout.names:
         raise DataError(
-            f"class {word!r}; '{layout.named_in}' names {len(layout.names)} classes, from 0"
+            f"class {word!r}, but '{layout.named_in}' names {len(layout.names)} classes, from 0"
         )
     return layout.names[number]
 
@@ -350,7 +350,8 @@ def _object(
         raise DataError(f"{' '.join(words)!r} does not consist of numbers") from None
     if max(shares[:4], default=0.0) > _MOST:
         raise DataError(
-            f"{' '.join(words)}; shares of the picture's sides are wanted, from 0 to 1, not pixels"
+            f"{' '.join(words)} are not shares of the picture's sides, from 0 to 1; do "
+            "not give pixels"
         )
     if len(shares) == 4 or (keypoints and len(shares) > 4):
         digits = max(len(word.partition(".")[2]) for word in words[:4])
@@ -360,8 +361,8 @@ def _object(
         return (left, top, right, bottom), None
     if len(shares) < 6 or len(shares) % 2:
         raise DataError(
-            f"{len(shares)} numbers after the class; x, y, width and height are wanted, or x and y "
-            "of at least 3 corners"
+            f"{len(shares)} numbers after the class, but x, y, width and height are "
+            "needed, or x and y of at least 3 corners"
         )
     outline = [share * (height if place % 2 else width) for place, share in enumerate(shares)]
     across_, down_ = outline[::2], outline[1::2]

@@ -55,8 +55,8 @@ class Truth:
         for one in (mask, ignored):
             if one is not None and one.shape != size:
                 raise DataError(
-                    f"the mask of '{record.id}' is {one.shape}, its picture {size} (height, "
-                    "width); masks of the picture's size are wanted."
+                    f"the mask of '{record.id}' is {one.shape}, but its picture is {size} "
+                    "(height, width). A mask must have the size of its picture."
                 )
         return cls(
             tuple(box for box in boxes if not box.difficult),

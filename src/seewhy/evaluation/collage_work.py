@@ -125,6 +125,7 @@ class CollageWork:
             self._session.examined.logits(torch.zeros(1, len(preprocess.mean), height, width))
         except Exception as error:  # networks of one size say so as variously as they are built
             raise ModelError(
-                f"the network does not take {height} × {width} pixels, the size of {side} × {side} "
-                f"pictures laid side by side ({error}); leave this metric out."
+                f"grid-pointing needs inputs of {height} × {width} pixels ({side} × {side} "
+                "pictures side by side), but the network does not accept this size "
+                f"({error}). Leave this metric out."
             ) from error

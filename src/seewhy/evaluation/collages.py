@@ -37,7 +37,7 @@ class Collage:
 
     @property
     def id(self) -> str:
-        """By which its results are kept: what it is made of."""
+        """The key of its stored results: the ids of its pictures."""
         return " + ".join(record.id for record in self.records)
 
     @property
@@ -79,10 +79,10 @@ def choose(
     known = len({index for *_, index in sure})
     if known < side**2:
         raise MetricError(
-            f"a collage of {side} × {side} pictures takes as many classes, and of the "
-            f"{len(records)} pictures {len(sure)}, of {known} classes, are of one class that the "
-            f"model gives {confidence:g} or more; give more pictures or a lower "
-            "grid-pointing.confidence."
+            f"a collage of {side} × {side} pictures needs {side**2} different classes "
+            f"that the model gives a probability of at least {confidence:g}. Of "
+            f"{len(records)} pictures, {len(sure)} are suitable, of {known} classes. "
+            "Give more pictures or a lower grid-pointing.confidence."
         )
     places = choose_collages([index for *_, index in sure], count=count, side=side, seed=seed)
     return [Collage(*zip(*(sure[place] for place in row), strict=True)) for row in places]

@@ -103,7 +103,7 @@ def decisions_of(
     classes: Mapping[str, Sequence[int]],
     names: Sequence[str] | None,
 ) -> Decisions:
-    """What became of the pictures, from what is known of each.
+    """Summarise the decisions on all pictures.
 
     Args:
         status: by record, as `PictureWork` has it.

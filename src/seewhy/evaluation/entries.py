@@ -33,5 +33,5 @@ def entries_of(methods: Sequence[MethodLike], options: Mapping[str, Any]) -> lis
     request = Request.of(list(methods), options=options)
     names = [one.name for one in request.methods]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise MethodError(f"{', '.join(twice)} came twice; each method is named once.")
+        raise MethodError(f"{', '.join(twice)} is given twice. Name each method once.")
     return [Entry(one, request.options_of(one)) for one in request.methods]

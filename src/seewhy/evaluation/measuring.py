@@ -153,7 +153,7 @@ class Measured:
     """What was found of each of the cases.
 
     Attributes:
-        values: by metric a number a case; none of metrics that are only a curve.
+        values: per metric, one number per case; metrics that are only a curve are left out.
         curves: by metric, of each case (x, y); y alone where a threshold is to be chosen, or
             where the cases' are summed, none of a case of which nothing is known.
         seconds: by metric, each case's share.
@@ -225,7 +225,7 @@ def runner(
     takes_seed: bool = False,
     layer: str | None = None,
 ) -> Callable[[Metric, Mapping[str, Any]], Any]:
-    """What gives a metric that runs the model what it needs.
+    """Provide the inputs for metrics that run the model.
 
     Args:
         examined: the model.

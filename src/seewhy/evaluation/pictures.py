@@ -100,7 +100,7 @@ class PictureWork:
                 self._session.tick(len(self._session.entries))
 
     def _cases(self, group: Sequence[tuple[Record, Prepared]]) -> list[Case]:
-        """What is explained in the pictures; what becomes of the others is in the store."""
+        """The cases to explain. The store has the status of all other pictures."""
         examined = self._session.examined
         logits, meaning = examined.read(torch.stack([one.tensor for _, one in group]))
         cases: list[Case] = []

@@ -56,8 +56,8 @@ class Protocol:
     def of_rows(self) -> dict[str, Any]:
         """What all rows of a file have in common.
 
-        Which pictures there are, and which classes their labels have, each row says itself, by its
-        fingerprint: data that was corrected goes on in the same file.
+        Each row has a fingerprint of its picture and of the classes of its labels, so
+        corrected data can use the same file.
         """
         common = {name: value for name, value in self.to_json().items() if name != "classes"}
         return {
@@ -84,7 +84,7 @@ class Protocol:
 
 
 def versions() -> dict[str, str]:
-    """Of what computes the numbers."""
+    """Versions of the libraries that compute the numbers."""
     return {"seewhy": __version__, "torch": torch.__version__, "numpy": np.__version__}
 
 
@@ -108,7 +108,7 @@ def metrics_with_options(
     """
     chosen = {name: find_metric(name).with_options(given.get(name, {})) for name in names}
     if strange := [name for name in given if name not in chosen]:
-        raise MetricError(f"options came for {', '.join(strange)}, which is not measured.")
+        raise MetricError(f"options were given for {', '.join(strange)}, which is not measured.")
     return chosen
 
 
@@ -117,7 +117,7 @@ def sample(records: Sequence[Record], limit: int | None, seed: int) -> list[Reco
     if limit is None or limit >= len(records):
         return list(records)
     if limit < 1:
-        raise DataError(f"limit={limit} was given; at least one picture is wanted.")
+        raise DataError(f"limit must be at least 1, not {limit}.")
     places = np.random.default_rng(seed).permutation(len(records))[:limit]
     return [records[place] for place in sorted(places.tolist())]
 

@@ -193,9 +193,11 @@ def evaluate(
 
 def _check(module: nn.Module, target: str, layer: str | None) -> None:
     if target not in TARGETS:
-        raise TargetError(f"target='{target}' was given; {' or '.join(TARGETS)} is wanted.")
+        raise TargetError(f"target must be {' or '.join(TARGETS)}, not '{target}'.")
     if layer is not None and len(found := find_layers(module, [layer])) > 1:
-        raise MethodError(f"'{layer}' names {len(found)} layers; one is looked at: name one.")
+        raise MethodError(
+            f"'{layer}' names {len(found)} layers, but evaluation uses one. Name one layer."
+        )
 
 
 def _count_classes(examined: Examined, explainer: Explainer) -> int:

@@ -110,7 +110,7 @@ def _sorted_out(
 
 
 def _subsets_of(status: Mapping[str, Mapping[str, Any]]) -> dict[str, Sequence[str]]:
-    """Of each picture and class that is explained the hard subsets that it belongs to."""
+    """Map each explained picture and class to its hard subsets."""
     return {
         f"{record}\t{label}": tuple(entry["subsets"])
         for record, values in status.items()

@@ -71,8 +71,8 @@ def on_grid(run: Evidence, relevance: Any, rows: int, method: str) -> Tensor:
     if not isinstance(relevance, Tensor) or relevance.shape != (rows, path.tokens):
         came = tuple(relevance.shape) if isinstance(relevance, Tensor) else type(relevance)
         raise MethodError(
-            f"method '{method}' gave {came}; the relevance of each token "
-            f"{(rows, path.tokens)} is wanted."
+            f"method '{method}' must return the relevance of each token "
+            f"{(rows, path.tokens)}, but it returned {came}."
         )
     return path.grid.of(relevance[:, :, None])[:, 0]
 
@@ -98,9 +98,9 @@ def _attend(run: Evidence, *, every: bool, mean: bool = False) -> Attended:
         mean or near(outputs[-batch:].nan_to_num(), run.logits.nan_to_num(), tolerance)
     ):
         raise MethodError(
-            "the network gives other scores when its attention is looked at"
+            "the network returns other scores while its attention is recorded"
             + (" and its head reads the tokens of every block" if every else "")
-            + ", so what that shows is not what it does; take grad-cam."
+            + (", so the recorded attention is not the one that the network uses. Use grad-cam.")
         )
     return seen
 

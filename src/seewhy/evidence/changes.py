@@ -155,9 +155,9 @@ def _check_alone(run: Evidence, model: Bound, number: int) -> None:
     tolerance = 3e-2 if is_half(alone) else 5e-3
     if logits.shape != wanted.shape or not near(logits, wanted, tolerance):
         raise ModelError(
-            "an image gives other scores alone than in the batch; if one of the other inputs "
-            "belongs to all images together and not a row to each, name it with shared=, else "
-            "give one image at a time."
+            "the scores of an image differ between a run alone and a run in the batch. "
+            "If one of the other inputs belongs to all images together and has no row "
+            "for each, name it with shared=. Otherwise give one image at a time."
         )
 
 
@@ -223,15 +223,15 @@ def _probability(target: Target) -> Target:
     """
     if isinstance(target, Finer) and target.gamma > 1:
         raise MethodError(
-            f"gamma={target.gamma:g} gives this method weights below −1; take gamma up to 1, "
-            "or a method that reads scores: score-cam-increase, ablation-cam."
+            f"gamma={target.gamma:g} gives this method weights below −1. Use a gamma of "
+            "at most 1, or a method that uses scores: score-cam-increase, ablation-cam."
         )
     asked = of_probability(target)
     if asked is not None:
         return asked
-    hint = " (what speaks against a class has no probability)"
+    hint = " (evidence against a class has no probability)"
     raise MethodError(
-        f"this method weighs by the probability of a class, and '{target}' has none"
-        f"{hint if isinstance(target, Counterfactual) else ''}; take a class, or a method that "
-        "reads scores: score-cam-increase, ablation-cam."
+        f"this method needs the probability of a class, but '{target}' has "
+        f"none{hint if isinstance(target, Counterfactual) else ''}. Use a class as "
+        "target, or a method that uses scores: score-cam-increase, ablation-cam."
     )

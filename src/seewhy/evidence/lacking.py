@@ -20,15 +20,15 @@ def lacking(model: Bound) -> dict[str, str]:
     found: dict[str, str] = {}
     modules = modules_of(model)
     if any(isinstance(one, torch.jit.ScriptModule) for one in modules):
-        reason = "TorchScript does not show (the model that it was made from does)"
+        reason = "TorchScript does not provide (the model that it was made from does)"
         found |= {row.name: reason for row in TABLE.values() if "operations" in row.needs}
     for one in modules:
         # By hand: a module's own look-up of what it lacks is slow, and this is asked in every call.
         declared: Mapping[str, str] = vars(one).get(DECLARED) or getattr(type(one), DECLARED, {})
         if strange := [name for name in declared if name not in TABLE]:
             raise ValueError(
-                f"{type(one).__name__}.{DECLARED} names {', '.join(strange)}, and the table of "
-                f"evidence has {', '.join(TABLE)}."
+                f"{type(one).__name__}.{DECLARED} names {', '.join(strange)}, but the table "
+                f"of evidence has only {', '.join(TABLE)}."
             )
         found |= declared
     return found

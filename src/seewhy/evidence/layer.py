@@ -140,13 +140,14 @@ def class_weights(run: Evidence, layer: int) -> Tensor:
         behind = made.sigmoid() if end == "sigmoid" else made.softmax(1) if pools else made
         if pools and end is not None and _near(behind, logits[known], tolerance):
             raise MethodError(
-                f"method '{run.asked_by}' is defined only where the scores are one linear map of "
-                f"the layer's average, and this model puts a {end} behind it; name the logits "
-                "with output= if the model gives them, or take the model without it; or use "
-                "grad-cam, which follows the probability."
+                f"method '{run.asked_by}' needs scores that are one linear map of the "
+                f"layer's average, but this model has a {end} after that map. Name the "
+                "logits with output= if the model returns them, use the model without its "
+                f"{end}, or use grad-cam, which explains the probability."
             )
     raise MethodError(
-        f"method '{run.asked_by}' is defined only where the layer feeds global average pooling and "
-        f"one linear map, and '{run.layers[layer]}' does not; use grad-cam, which gives the "
-        "same map where both are defined, and works at any layer."
+        f"method '{run.asked_by}' needs a layer that is followed by global average "
+        f"pooling and one linear map, but '{run.layers[layer]}' is not. Use "
+        "grad-cam, which gives the same map where both are defined and works at "
+        "any layer."
     )

@@ -96,9 +96,10 @@ def check_operations(model: Bound, images: int) -> None:
     """
     if model.at_once not in (None, images):
         raise MethodError(
-            f"the method looks at every operation of one run of the batch, and the program was "
-            f"exported for batches of {model.at_once}, where {images} came; give as many, or take "
-            "saliency or integrated-gradients."
+            f"the program was exported for batches of {model.at_once}, but {images} "
+            "images were given, and this method needs every operation of one run of "
+            f"the whole batch. Give {model.at_once} images, or use saliency or "
+            "integrated-gradients."
         )
 
 
@@ -136,11 +137,11 @@ def _full_gradients(run: Evidence, copies: Tensor) -> tuple[Tensor, list[Tensor]
         flat = [target for some in run.targets.targets for target in some]
         target = flat[worst % len(flat)].describe(run.labels)
         run.note(
-            f"for '{target}' the parts of the input and of the biases add up to "
-            f"{float(found[worst]):.4g} where the score is {float(scores[worst]):.4g}: the map "
-            "leaves something out. full-grad is whole for scores of networks of convolutions, "
-            "linear maps, batch normalisation and activation functions, not for gates, "
-            "LayerNorm, attention or probabilities",
+            f"the map for '{target}' is incomplete: the parts of the input and of the "
+            f"biases add up to {float(found[worst]):.4g}, but the score is "
+            f"{float(scores[worst]):.4g}. full-grad is complete only for scores of "
+            "networks of convolutions, linear maps, batch normalisation and activation "
+            "functions, not for gates, LayerNorm, attention or probabilities",
         )
     return gradients, seen.parts
 
@@ -164,8 +165,8 @@ def _gradient(scores: Tensor, pixels: Tensor, keep_graph: bool = False) -> Tenso
         )
     if found is None:
         raise MethodError(
-            f"the network cuts the gradient between its input and the score ({CUTS}); take a "
-            "method that looks at a layer behind the cut, or one that needs no gradient: "
-            f"{WITHOUT_GRADIENT}."
+            "no gradient reaches the input, because the network interrupts it "
+            f"({CUTS}). Use a method on a layer after the interruption, or a method "
+            f"without gradients: {WITHOUT_GRADIENT}."
         )
     return found

@@ -71,9 +71,10 @@ class Evidence:
         logits = self._run_first(rows)
         if len(logits) != len(inputs):
             raise ModelError(
-                f"the model gives {len(logits)} rows of scores for {len(inputs)} images; a row for "
-                "each is wanted. If all are frames of one video, give (1, frames, channels, "
-                "height, width); if output= chose another tensor, name the scores."
+                f"the model returned {len(logits)} rows of scores for {len(inputs)} images, "
+                "but one row per image is needed. If all are frames of one video, give (1, "
+                "frames, channels, height, width). If output= chose another tensor, name "
+                "the scores."
             )
         with first.looking_away() if isinstance(first, Watch) else nullcontext():
             meaning = meaning_of(model, inputs, logits)

@@ -112,7 +112,7 @@ def of_image(
 def _add(row: Row) -> None:
     known = TABLE.get(row.name)
     if known is not None and _home(known) != _home(row):  # a cell of a notebook may run again
-        raise ValueError(f"there are two rows of evidence called '{row.name}'.")
+        raise ValueError(f"two rows of evidence are called '{row.name}'; rename one.")
     TABLE[row.name] = row
 
 

@@ -93,7 +93,7 @@ def read_configuration(path: Path) -> tuple[Preprocess, tuple[str, ...]]:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ImageError(
-            f"'{path}' cannot be read as JSON ({error or type(error).__name__}); give a "
+            f"'{path}' cannot be read as JSON ({error or type(error).__name__}). Give a "
             "preprocessor_config.json, or timm's config.json."
         ) from error
     return from_configuration(content, str(path))
@@ -113,8 +113,9 @@ def from_configuration(content: object, source: str) -> tuple[Preprocess, tuple[
         if content.keys() >= {"size", "resize", "mean", "std"}:
             return Preprocess.from_json(dict(content)), ()
     raise ImageError(
-        f"{source} is no preprocessing: a configuration of timm (input_size, mean, ...) or of a "
-        "transformers image processor (do_resize, image_mean, ...) is wanted."
+        f"{source} is not a preprocessing. Give a configuration of timm "
+        "(input_size, mean, ...) or of a transformers image processor (do_resize, "
+        "image_mean, ...)."
     )
 
 
@@ -158,6 +159,7 @@ def _channels(values: Any) -> tuple[float, ...]:
 
 def _beyond(reason: str) -> str:
     return (
-        f"the configuration of the image processor is none that can be taken over: {reason}. "
-        "Prepare the picture with it and give the tensor, or name a Preprocess that does the same."
+        f"the configuration of the image processor cannot be used: {reason}. "
+        "Prepare the picture with the processor and give the tensor, or give a "
+        "Preprocess that does the same."
     )

@@ -65,7 +65,7 @@ def _stored(file: BinaryIO) -> tuple[Any, np.ndarray]:
     dataset = dcmread(file)
     if "PixelData" not in dataset:
         kind = dataset.get("Modality") or "unknown"
-        raise ImageError(f"holds no picture (its modality is {kind}); give one with pixels.")
+        raise ImageError(f"contains no picture (its modality is {kind}). Give a file with pixels.")
     check_size(int(dataset.Columns), int(dataset.Rows))
     try:
         return dataset, pixel_array(dataset, index=0)

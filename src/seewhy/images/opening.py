@@ -109,8 +109,9 @@ def _decode(image: PIL.Image.Image, layout: tiff.Layout) -> None:
         image.load()
     except Exception as error:
         raise ImageError(
-            f"is damaged or cut off, or its compression is none that this Pillow reads ({error}); "
-            f"it is {layout.describe()}. Fetch it again, or save it anew as PNG."
+            f"cannot be decoded ({error}): it is damaged or incomplete, or this Pillow "
+            f"does not support its compression. It is {layout.describe()}. Copy or "
+            "download it again, or save it again as PNG."
         ) from error
 
 
@@ -118,14 +119,16 @@ def _why_not(kind: Kind | None, layout: tiff.Layout | None) -> str:
     """Why Pillow cannot open a file, as far as its first bytes tell."""
     if layout is not None:
         return (
-            f"is {layout.describe()}, which Pillow does not read; save it as PNG or as a TIFF of 8 "
-            "bits, or read it in Python (tifffile) and pass an array from 0 to 1."
+            f"is {layout.describe()}, which Pillow does not support. Save it as PNG or "
+            "as a TIFF of 8 bits, or read it in Python (tifffile) and pass an array "
+            "from 0 to 1."
         )
     if kind is not None:
         return f"is {kind.name}; {kind.advice}."
     return (
-        "is not a picture that Pillow can read, or its first bytes are damaged; "
-        "convert it to PNG or JPEG."
+        "is not a readable picture: it is damaged, or not a picture, or in a "
+        "format that Pillow does not support. Open it in an image viewer to check, "
+        "then save it as PNG or JPEG."
     )
 
 

@@ -48,12 +48,13 @@ def picture_of(image: PIL.Image.Image, name: str, layout: Layout | None = None) 
     """
     if 0 in image.size:
         raise ImageError(
-            f"{name} is {image.width} × {image.height} pixels; at least one pixel is wanted."
+            f"{name} is {image.width} × {image.height} pixels, but a picture needs at "
+            "least one pixel."
         )
     if image.mode == "F":
         raise ImageError(
-            f"{name} holds floats, whose range is unknown; "
-            "scale them to 0..1 and pass them as an array."
+            f"{name} contains floats, whose range is unknown. Scale them to 0..1 and "
+            "pass them as an array."
         )
     if layout is not None and layout.sample_format == 2 and image.mode == "L":
         _check_range(np.asarray(image).view(np.int8), name)
@@ -95,8 +96,9 @@ def _high_bytes(
     notes: tuple[str, ...] = ()
     if 0 < values.max() < _DARK:
         notes = (
-            f"its values end at {values.max()} of 65535, so that it is dark; if they are to fill "
-            "the range, scale them to 0..1 and pass them as an array",
+            f"it is dark, because its largest value is {values.max()} of "
+            "65535. To use the full range, scale the values to 0..1 and pass them as "
+            "an array",
         )
     return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=2), notes
 
@@ -104,8 +106,9 @@ def _high_bytes(
 def _check_range(values: np.ndarray, name: str) -> None:
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(
-            f"{name} holds integers from {values.min()} to {values.max()}; 0 to 65535 is "
-            "wanted: scale them to 0..1 and pass them as a float array."
+            f"{name} must have integers from 0 to 65535, but they are from "
+            f"{values.min()} to {values.max()}. Scale them to 0..1 and pass them as a "
+            "float array."
         )
 
 

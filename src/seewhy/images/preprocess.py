@@ -83,15 +83,18 @@ class Preprocess:
         tidy("std", _channel_values("std", self.std, any_number=self.rgb is not None))
         if len(self.mean) != len(self.std):
             raise ImageError(
-                f"mean has {len(self.mean)} values and std {len(self.std)}; "
-                "both have one a channel."
+                f"mean has {len(self.mean)} values and std has {len(self.std)}, but both "
+                "need one per channel."
             )
         if 0 in self.std:
-            raise ImageError(f"std is {self.std}; it divides, so none of it may be 0.")
+            raise ImageError(
+                f"std is {self.std}, but no value of it may be 0, because pictures are "
+                "divided by it."
+            )
         if self.interpolation not in INTERPOLATIONS:
             raise ImageError(
-                f"interpolation {self.interpolation!r} is unknown; "
-                f"choose one of {', '.join(INTERPOLATIONS)}."
+                f"interpolation {self.interpolation!r} is not known. Choose one of "
+                f"{', '.join(INTERPOLATIONS)}."
             )
 
     def __call__(self, source: Readable) -> Tensor:
@@ -159,13 +162,14 @@ class Preprocess:
         channels = len(self.mean)
         if values.ndim != 3 or len(values) != channels or 0 in values.shape:
             raise ImageError(
-                f"the prepared image is {tuple(tensor.shape)}; ({channels}, height, width) is "
-                f"wanted, since mean and std have {channels} values: pass one image, the "
-                "Preprocess that belongs to it, or, as rgb=, the three channels to draw."
+                f"the prepared image must be ({channels}, height, width), since mean and "
+                f"std have {channels} values, not {tuple(tensor.shape)}. Pass one image, "
+                "the Preprocess that belongs to it, or, as rgb=, the three channels to "
+                "draw."
             )
         values = values.detach().to("cpu", torch.float32)
         if values.isnan().any():
-            raise ImageError("the prepared image holds NaN; check how it was prepared.")
+            raise ImageError("the prepared image contains NaN. Check how it was prepared.")
         values = values * _by_channel(self.std) + _by_channel(self.mean)
         pixels = (values * 255).round().clamp(0, 255).to(torch.uint8)
         return pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
@@ -213,7 +217,9 @@ class Preprocess:
     def _resized(self, picture_size: Sequence[int]) -> tuple[int, int]:
         height, width = picture_size
         if height < 1 or width < 1:
-            raise ImageError(f"a picture of {width} × {height} pixels; at least one is wanted.")
+            raise ImageError(
+                f"a picture of {width} × {height} pixels is empty; at least one pixel is needed."
+            )
         if self.resize is None:
             return height, width
         if not isinstance(self.resize, int):
@@ -222,9 +228,10 @@ class Preprocess:
         longer = int(self.resize * longer / shorter)  # torchvision rounds down
         if self.resize * longer > LARGEST_RESIZED:
             raise ImageError(
-                f"a picture of {width} × {height} pixels is too long and narrow: its shorter side "
-                f"resized to {self.resize}, the longer has {longer}; crop it first, or squash it "
-                "with resize=(height, width)."
+                f"a picture of {width} × {height} pixels is too narrow: with its shorter "
+                f"side resized to {self.resize} pixels, the longer side would have "
+                f"{longer}. Crop the picture first, or resize it to a fixed size with "
+                "resize=(height, width)."
             )
         return (self.resize, longer) if height <= width else (longer, self.resize)
 
@@ -243,13 +250,13 @@ def _by_channel(values: tuple[float, ...]) -> Tensor:
 def _pixels(field: str, value: Any) -> int:
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < 1:
-        raise ImageError(f"{field} holds {value!r}; whole pixels, at least 1, are wanted.")
+        raise ImageError(f"{field} must be whole pixels of at least 1, not {value!r}.")
     return int(value)
 
 
 def _height_and_width(field: str, value: Any) -> tuple[int, int]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ImageError(f"{field} is {value!r}; (height, width) is wanted.")
+        raise ImageError(f"{field} must be (height, width), not {value!r}.")
     return _pixels(field, value[0]), _pixels(field, value[1])
 
 
@@ -261,12 +268,12 @@ def _channel_values(field: str, values: Any, *, any_number: bool) -> tuple[float
     known = len(numbers) > 0 if any_number else len(numbers) in (1, 3)
     if not known or not all(map(math.isfinite, numbers)):
         raise ImageError(
-            f"{field} is {values!r}; "
+            f"{field} is {values!r}, but it needs "
             + (
-                "a finite number for each channel is wanted."
+                "a finite number for each channel."
                 if any_number
-                else "3 finite numbers are wanted, or 1 for grey (of other channels name those to "
-                "draw: rgb=(3, 2, 1))."
+                else "3 finite numbers, or 1 for grey (for other channels, name those to draw: "
+                "rgb=(3, 2, 1))."
             )
         )
     return numbers
@@ -279,8 +286,8 @@ def _channels_drawn(rgb: Any) -> tuple[int, int, int]:
         red = green = blue = -1
     if min(red, green, blue) < 0:
         raise ImageError(
-            f"rgb is {rgb!r}; three channels, counted from 0, are wanted, such as (3, 2, 1), or "
-            "(0, 0, 0) for grey."
+            "rgb must be three channels, counted from 0, such as (3, 2, 1), or (0, 0, "
+            f"0) for grey, not {rgb!r}."
         )
     return red, green, blue
 
@@ -293,14 +300,16 @@ def _channels_of(source: Any, count: int) -> np.ndarray:
     if shape is None or len(shape) != 3 or shape[2] != count or 0 in shape:
         came = type(source).__name__ if shape is None else f"an array {source.shape}"
         raise ImageError(
-            f"an image came as {came}; with rgb= an array (height, width, {count}) is wanted, "
-            f"since mean and std have {count} values, or a prepared tensor."
+            f"with rgb= an image must be an array (height, width, {count}), since mean "
+            f"and std have {count} values, or a prepared tensor, not {came}."
         )
     if not (np.issubdtype(source.dtype, np.number) and np.isrealobj(source)):
-        raise ImageError(f"the array is {source.dtype}; numbers are wanted.")
+        raise ImageError(f"the array must contain numbers, not {source.dtype}.")
     values: np.ndarray = source.astype(np.float32).reshape(shape)
     if not np.isfinite(values).all():
-        raise ImageError("the array holds NaN or infinity; fill them before it is prepared.")
+        raise ImageError(
+            "the array contains NaN or infinity. Replace them before the array is prepared."
+        )
     return values
 
 
@@ -308,12 +317,12 @@ def _stretched(values: np.ndarray, rgb: tuple[int, int, int]) -> np.ndarray:
     """Three channels of (height, width, channels), each from its 2nd to its 98th percentile."""
     if max(rgb) >= values.shape[2]:
         raise ImageError(
-            f"rgb is {rgb}, and the image has {values.shape[2]} channels, counted from 0; name "
-            "three of those."
+            f"rgb is {rgb}, but the image has {values.shape[2]} channels, counted from "
+            "0. Name three of those."
         )
     chosen = values[..., list(rgb)]
     if not np.isfinite(chosen).all():
-        raise ImageError("the prepared image holds NaN or infinity; check how it was prepared.")
+        raise ImageError("the prepared image contains NaN or infinity. Check how it was prepared.")
     low, high = np.percentile(chosen, [2, 98], axis=(0, 1))
     shares = (chosen - low) / np.where(high > low, high - low, 1)
     drawn: np.ndarray = np.rint(shares.clip(0, 1) * 255).astype(np.uint8)

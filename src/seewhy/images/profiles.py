@@ -53,8 +53,9 @@ def _transform(profile: bytes, mode: str) -> tuple[Any, str | None]:
         if np.abs(np.asarray(transform.apply(patches)) - plain).max() <= _ROUNDING:
             return None, None
     return transform, (
-        f"its colours were converted from the ICC profile '{name}' to sRGB; training often ignores "
-        "profiles, as an array of the pixels does"
+        f"its colours were converted from the ICC profile '{name}' to sRGB. Many "
+        "training pipelines ignore profiles; to ignore it too, pass the pixels as "
+        "an array"
     )
 
 

@@ -1,4 +1,4 @@
-"""Readers without the warnings that they address to programmers: what matters is said in words."""
+"""Read pictures without the warnings of the libraries; seewhy reports what matters itself."""
 
 from __future__ import annotations
 

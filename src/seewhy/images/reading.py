@@ -18,7 +18,7 @@ from seewhy.images.opening import opened
 from seewhy.images.pixels import Picture, picture_of
 from seewhy.signatures import special
 
-_EMPTY = "{} is empty (0 bytes); fetch or copy it again."
+_EMPTY = "{} is empty (0 bytes). Copy or download it again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +73,17 @@ def read_picture(source: Readable) -> Picture:
             raise ImageError(_EMPTY.format(f"'{source.name}'"))
         return _decode(io.BytesIO(source.data), f"'{source.name}'")
     raise ImageError(
-        f"an image came as {type(source).__name__}; a path, a PIL image or an array is wanted "
-        "(bytes open with PIL.Image.open(io.BytesIO(...)))."
+        "an image must be a path, a PIL image or an array, not "
+        f"{type(source).__name__} (open bytes with PIL.Image.open(io.BytesIO(...)))."
     )
 
 
 def _read_file(path: Path) -> Picture:
     try:
         if path.is_dir():
-            raise ImageError(f"'{path}' is a folder, not a picture; name the files in it.")
+            raise ImageError(f"'{path}' is a folder, not a picture. Name the files in it.")
         if kind := special(path):
-            raise ImageError(
-                f"'{path}' is {kind} and not a file; save what comes from it to a file first."
-            )
+            raise ImageError(f"'{path}' is {kind}, not a file. Save its content to a file first.")
         with path.open("rb") as file:
             if not file.peek(1):
                 raise ImageError(_EMPTY.format(f"'{path}'"))
@@ -98,8 +96,8 @@ def _read_file(path: Path) -> Picture:
         raise
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise ImageError(
-            f"'{path}' cannot be opened ({getattr(error, 'strerror', None) or error}); "
-            "check its name and your permission to read it."
+            f"'{path}' cannot be opened ({getattr(error, 'strerror', None) or error}). "
+            "Check its name and your permission to read it."
         ) from error
 
 
@@ -117,15 +115,16 @@ def _decode(source: BinaryIO | PIL.Image.Image, name: str) -> Picture:
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         reason = str(error).partition(", could")[0]
         raise ImageError(
-            f"{name} is too large and refused as a possible decompression bomb ({reason}); save it "
-            "smaller with a picture editor, since a model sees a few hundred pixels of it. In "
-            "Python, PIL.Image.MAX_IMAGE_PIXELS sets the limit."
+            f"{name} is too large and is refused as a possible decompression bomb "
+            f"({reason}). Save it smaller with a picture editor, since a model sees a "
+            "few hundred pixels of it. In Python, PIL.Image.MAX_IMAGE_PIXELS sets the "
+            "limit."
         ) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error, zlib.error, …
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(
-            f"{name} is damaged or cut off and cannot be decoded ({reason}); fetch it again, or "
-            "open it in a viewer and save it anew."
+            f"{name} is damaged or incomplete and cannot be decoded ({reason}). Copy or "
+            "download it again, or open it in a viewer and save it again."
         ) from error
 
 
@@ -137,8 +136,8 @@ def _of_pil(image: PIL.Image.Image, name: str) -> Picture:
     file = getattr(image, "fp", None)
     if file is None or not image.tile:  # type: ignore[attr-defined]
         raise ImageError(
-            f"{name} is {layout.describe()}, which Pillow reads wrongly, and it is loaded already; "
-            "give the file instead."
+            f"{name} is {layout.describe()}, which Pillow reads wrongly, and it is "
+            "already loaded. Give the file instead."
         )
     place = file.tell()
     try:

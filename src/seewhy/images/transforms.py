@@ -51,8 +51,9 @@ def preprocess_from(given: Any) -> Preprocess:
         _check(made, given)
         return made
     raise ImageError(
-        f"a preprocessing came as {type(given).__name__}; a Preprocess, a torchvision transform, a "
-        "transformers image processor, or a configuration of timm or transformers is wanted."
+        "a preprocessing must be a Preprocess, a torchvision transform, a "
+        "transformers image processor, or a configuration of timm or transformers, "
+        f"not {type(given).__name__}."
     )
 
 
@@ -90,16 +91,16 @@ def _from_parts(transform: Any) -> Preprocess:
             fields |= {"mean": fields["mean"][:1], "std": fields["std"][:1]}
         elif kind.startswith("Random") or kind in ("AutoAugment", "TrivialAugmentWide"):
             raise ImageError(
-                f"the transform has {kind}, which is drawn anew for each picture; give the "
+                f"the transform has {kind}, which is random for each picture. Give the "
                 "transform that evaluation uses."
             )
     if "size" not in fields and isinstance(fields["resize"], tuple):
         fields["size"] = fields["resize"]
     if "size" not in fields:
         raise ImageError(
-            "the transform gives pictures of different sizes inputs of different sizes; add "
-            "CenterCrop(size), or Resize((height, width)), or prepare the picture and give the "
-            "tensor."
+            "the transform gives inputs of different sizes for pictures of different "
+            "sizes. Add CenterCrop(size) or Resize((height, width)), or prepare the "
+            "picture and give the tensor."
         )
     return Preprocess(**fields, source=source)
 
@@ -138,8 +139,8 @@ def _check(preprocess: Preprocess, transform: Any) -> None:
             wanted = transform(PIL.Image.fromarray(picture))
         except Exception as error:
             raise ImageError(
-                f"the transform failed on a PIL image ({type(error).__name__}: {error}); give one "
-                "that takes PIL images."
+                f"the transform failed on a PIL image ({type(error).__name__}: {error}). "
+                "Give one that accepts PIL images."
             ) from error
         made = preprocess(picture)
         wanted = torch.as_tensor(np.asarray(wanted)) if not isinstance(wanted, Tensor) else wanted
@@ -175,6 +176,7 @@ def _picture(height: int, width: int) -> np.ndarray:
 
 def _differs(how: str) -> str:
     return (
-        f"the transform does more than resize, crop the middle, scale to 0..1 and normalise: it "
-        f"{how} of what these give. Prepare the picture with it and give the tensor."
+        "the transform does more than resize, crop the middle, scale to 0..1 and "
+        f"normalise: it {how} of what these give. Prepare the picture with it and "
+        "give the tensor."
     )

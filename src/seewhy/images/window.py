@@ -31,7 +31,7 @@ def place(map_: np.ndarray, window: Window, picture_size: tuple[int, int]) -> np
     """
     values = np.asarray(map_, np.float32)
     if values.ndim != 2 or 0 in values.shape:
-        raise ImageError(f"the map is {values.shape}; (height, width) is wanted: pass one map.")
+        raise ImageError(f"the map must be (height, width), not {values.shape}: pass one map.")
     upper, lower, down, inside_y = _between_cells(
         picture_size[0], window.top, window.bottom, values.shape[0]
     )

@@ -52,8 +52,8 @@ def attention_rollout(
         raise MethodError(f"head_fusion={head_fusion!r} is not one of {', '.join(HEAD_FUSIONS)}.")
     if not (0 <= discard < 1 and 0 <= residual <= 1):
         raise MethodError(
-            f"discard={discard} and residual={residual} came; shares are wanted: discard from 0 to "
-            "below 1, residual from 0 to 1."
+            "discard must be from 0 to below 1 and residual from 0 to 1, not "
+            f"discard={discard} and residual={residual}."
         )
     relevance = tokens_read
     for attention in reversed(attentions):
@@ -111,7 +111,7 @@ def legrad(
         raise MethodError(f"tokens={tokens!r} is not one of own, mean.")
     gradients = blockwise_gradients(mean=tokens == "mean")
     if not 0 <= blocks <= len(gradients):
-        raise MethodError(f"blocks={blocks} came, and the network has {len(gradients)}.")
+        raise MethodError(f"blocks must be from 0 to {len(gradients)}, not {blocks}.")
     of_blocks = [one.relu().mean((1, 2)) for one in gradients[-blocks:]]
     return torch.stack(of_blocks).mean(0)
 

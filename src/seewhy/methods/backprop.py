@@ -99,7 +99,9 @@ def var_grad(
     Args: as in `smooth_grad`, with at least 2 samples.
     """
     if samples < 2:
-        raise MethodError(f"samples={samples} has no variance; at least 2 are wanted.")
+        raise MethodError(
+            f"samples must be at least 2, because the variance of samples={samples} is not defined."
+        )
     mean = squares = torch.zeros(())
     # Welford's: the difference of two large means would lose a small variance's digits.
     for number, gradients in _noisy(inputs, input_gradients, samples, noise, seed):
@@ -152,7 +154,7 @@ def integrated_gradients(
             tensor that can be expanded to `(channels, *spatial)` or to `inputs`.
     """
     if steps < 1:
-        raise MethodError(f"steps={steps} gives no integral; at least 1 is wanted.")
+        raise MethodError(f"steps must be at least 1, not {steps}.")
     way = inputs - baseline_images(inputs, baseline)
     positions, weights = _gauss_legendre(steps)
     total = torch.zeros(())
@@ -166,8 +168,9 @@ def integrated_gradients(
         share = float((gap / (scores - base).abs().clamp(min=1e-12)).amax())
         if not share <= 0.01:
             note(
-                f"the map's sum is off by up to {share:.1%} of what the score changes by from the "
-                f"baseline to the image: {steps} steps are few for this network, more come nearer"
+                "the map's sum differs from the change of the score between the baseline "
+                f"and the image by up to {share:.1%}: {steps} steps are too few for this "
+                "network. Increase steps"
             )
     return maps
 
@@ -183,8 +186,8 @@ def baseline_images(inputs: Tensor, baseline: float | Tensor) -> Tensor:
         return values.expand_as(inputs)
     except RuntimeError:
         raise MethodError(
-            f"baseline has shape {tuple(values.shape)}; a number or a prepared image "
-            f"{tuple(inputs.shape[1:])} is wanted."
+            f"baseline must be a number or a prepared image {tuple(inputs.shape[1:])}, "
+            f"not an array of shape {tuple(values.shape)}."
         ) from None
 
 
@@ -291,9 +294,9 @@ def _noisy(
     on the others.
     """
     if samples < 1:
-        raise MethodError(f"samples={samples} gives no noisy copy; at least 1 is wanted.")
+        raise MethodError(f"samples must be at least 1, not {samples}.")
     if noise < 0:
-        raise MethodError(f"noise={noise} is negative; a share of the image's range is wanted.")
+        raise MethodError(f"noise must be a share of the image's range, at least 0, not {noise}.")
     generator = torch.Generator().manual_seed(seed)
     rows = inputs.flatten(1)
     spread = at_positions(noise * (rows.amax(1) - rows.amin(1)), inputs)
@@ -313,12 +316,13 @@ def _gauss_legendre(steps: int) -> tuple[list[float], list[float]]:
 def _cam(cam: str | Callable[..., Tensor]) -> Method:
     """A CAM of activations and gradients."""
     if isinstance(cam, str) and cam not in METHODS:
-        raise MethodError(f"cam={cam!r} is not known; there are {', '.join(_cams())}.")
+        raise MethodError(f"cam={cam!r} is not known. Choose from {', '.join(_cams())}.")
     method = method_of(cam)
     if not _is_cam(method):
         raise MethodError(
-            f"cam='{method.name}' asks for {', '.join(method.needs)}; a CAM of activations and "
-            f"gradients is wanted: {', '.join(_cams())}, or a function."
+            f"cam='{method.name}' needs {', '.join(method.needs)}, but cam must be a "
+            f"CAM that needs only activations and gradients: {', '.join(_cams())}, or a "
+            "function."
         )
     return method
 

@@ -100,7 +100,7 @@ def smooth_grad_cam_plus_plus(
         second += scaled**2 / samples
         third += scaled**3 / samples
     if unit is None:
-        raise MethodError(f"samples={samples} gives no noisy copy; at least 1 is wanted.")
+        raise MethodError(f"samples must be at least 1, not {samples}.")
     over = spatial(activations)
     denominator = 2 * second + activations.sum(over, keepdim=True) * unit * third
     because = "the mean of g³ has not the sign of g there, or the layer's values are signed"
@@ -189,8 +189,9 @@ def kpca_cam(activations: Tensor, *, slope: float = 1.0) -> Tensor:
     channels, *size = activations.shape[1:]
     if math.prod(size) > KERNEL_POSITIONS:
         raise MethodError(
-            f"the layer has {' × '.join(map(str, size))} positions, and kpca-cam compares each "
-            f"with each; at most {KERNEL_POSITIONS} are wanted: choose a later layer, or eigen-cam."
+            f"the layer has {' × '.join(map(str, size))} positions, but kpca-cam "
+            f"compares each with each and can use at most {KERNEL_POSITIONS}. Choose a "
+            "later layer, or use eigen-cam."
         )
     values = _wide(activations.flatten(2))  # (batch, channels, positions)
     centred = values - values.mean(2, keepdim=True)

@@ -51,13 +51,13 @@ def factorise(
     """
     if values.ndim != 2 or not values.isfinite().all() or (values < 0).any():
         raise MethodError(
-            "a non-negative factorisation takes finite values from 0 up, (rows, columns); rectify "
-            "them first, or take a layer behind a ReLU."
+            "a non-negative factorisation needs finite values of at least 0, of shape "
+            "(rows, columns). Rectify the values first, or use a layer after a ReLU."
         )
     if not 1 <= count <= min(values.shape):
         raise MethodError(
-            f"{count} parts were asked for of {values.shape[0]} × {values.shape[1]} values; "
-            f"1 to {min(values.shape)} is wanted."
+            f"{values.shape[0]} × {values.shape[1]} values have 1 to "
+            f"{min(values.shape)} parts, not {count}."
         )
     values = values.detach().cpu().double()
     size = float(values.square().sum())

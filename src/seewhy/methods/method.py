@@ -51,8 +51,8 @@ class Method:
         """
         if not callable(function):
             raise MethodError(
-                f"method={function!r} is a {type(function).__name__}; a name or a function is "
-                "wanted."
+                f"method must be a name or a function, but {function!r} is a "
+                f"{type(function).__name__}."
             )
         called = name or _name_of(function)
         parameters = inspect.signature(function).parameters.values()

@@ -48,9 +48,9 @@ def opti_cam(
         MethodError: for fewer than 0 steps, a rate that is not positive, or a bad baseline.
     """
     if steps < 0:
-        raise MethodError(f"steps={steps} cannot be taken; 0 or more are wanted.")
+        raise MethodError(f"steps must be at least 0, not {steps}.")
     if not rate > 0:
-        raise MethodError(f"rate={rate} leads nowhere; a positive learning rate is wanted.")
+        raise MethodError(f"rate must be a positive learning rate, not {rate}.")
     with torch.inference_mode(False), torch.enable_grad():
         channels, inputs = activations.relu(), inputs.clone()  # not made under inference mode
         hidden = baseline_images(inputs, baseline)

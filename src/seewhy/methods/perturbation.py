@@ -71,8 +71,8 @@ def ablation_cam_relative(
     """
     if (scores == 0).any():
         raise MethodError(
-            "a target's score is 0, and ablation-cam-relative divides by it; use ablation-cam, "
-            "which does not."
+            "the score of a target is 0, but ablation-cam-relative divides by it. Use "
+            "ablation-cam, which does not."
         )
     weights = _drops(activations, scores, without_channels, note) / scores[:, None]
     return _weighted_sum(weights, activations).relu()
@@ -312,8 +312,9 @@ def occlusion(
     windows, strides = _each_side("window", window, size), _each_side("stride", stride, size)
     if any(side > whole for side, whole in zip(windows, size, strict=True)):
         raise MethodError(
-            f"window={window} does not fit into an image of {_by(size)} pixels; choose at most "
-            f"{min(size)}" + (f", or one for each of {_by(size)}." if len(set(size)) > 1 else ".")
+            f"window={window} is larger than an image of {_by(size)} pixels; choose at "
+            f"most {min(size)}"
+            + (f", or one for each of {_by(size)}." if len(set(size)) > 1 else ".")
         )
     if any(step > side for step, side in zip(strides, windows, strict=True)):
         raise MethodError(
@@ -358,7 +359,7 @@ def rise(
     at_least_one(MethodError, masks=masks)
     counts = _each_side("cells", cells, image.shape[1:])
     if not 0 < keep <= 1:
-        raise MethodError(f"keep={keep} is not a share; choose one above 0 and up to 1.")
+        raise MethodError(f"keep must be a share above 0 and up to 1, not {keep}.")
     grids, shifts = rise_grids(image, masks, counts, keep, seed)
 
     def drawn(which: Tensor) -> Tensor:
@@ -535,8 +536,8 @@ def _each_side(name: str, value: int | Sequence[int], size: Sequence[int]) -> li
     each = [value] * len(size) if isinstance(value, int) else list(value)
     if len(each) != len(size):
         raise MethodError(
-            f"{name}={value} has {len(each)} numbers; one is wanted, or one for each of the "
-            f"{len(size)} dimensions of {_by(size)}."
+            f"{name}={value} has {len(each)} numbers, but it needs one, or one for each "
+            f"of the {len(size)} dimensions of {_by(size)}."
         )
     for one in each:
         at_least_one(MethodError, **{name: one})

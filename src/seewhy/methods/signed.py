@@ -10,7 +10,7 @@ from seewhy.methods.positions import spatial
 
 Note = Callable[[str], None]
 
-_INSTEAD = "take hires-cam, layer-cam or grad-cam, or a layer behind a ReLU"
+_INSTEAD = "Use hires-cam, layer-cam or grad-cam, or a layer after a ReLU"
 
 
 def note_poles(note: Note | None, denominator: Tensor, used: Tensor, because: str) -> None:
@@ -31,9 +31,10 @@ def note_poles(note: Note | None, denominator: Tensor, used: Tensor, because: st
     beyond = int(((denominator <= 0) & used).sum())
     if beyond:
         note(
-            f"alpha, the weight of a gradient in Grad-CAM++, is not defined at {beyond} of "
-            f"{int(used.sum())} positive gradients: {because}, and what it is divided by is not "
-            f"above 0 there; {_INSTEAD}"
+            "Grad-CAM++ is not reliable at this layer: alpha, its weight of a "
+            f"gradient, is not defined at {beyond} of {int(used.sum())} positive "
+            f"gradients, because its divisor is not above 0 there ({because}). "
+            f"{_INSTEAD}"
         )
 
 
@@ -56,9 +57,10 @@ def note_no_mean(note: Note | None, activations: Tensor, gradients: Tensor, shar
     beyond = signed & (share.abs() > largest * total.abs())
     if bool(beyond.any()):
         note(
-            f"XGrad-CAM's weight is no mean of the gradients in {int(beyond.sum())} of "
-            f"{beyond.numel()} channels: their values have both signs and nearly cancel, and the "
-            f"weight, divided by their sum, is beyond every gradient; {_INSTEAD}"
+            f"XGrad-CAM's weight is not a mean of the gradients in {int(beyond.sum())} "
+            f"of {beyond.numel()} channels: their values have both signs and nearly "
+            "cancel, so the weight, divided by their sum, is larger than every "
+            f"gradient. {_INSTEAD}"
         )
 
 
@@ -78,6 +80,7 @@ def note_negative_sums(note: Note | None, activations: Tensor, drops: Tensor) ->
     turned = (activations.flatten(1).sum(1) < 0) & (drops != 0).any(0).to(activations.device)
     if bool(turned.any()):  # without a count, the same for every image of a batch
         note(
-            "Ablation-CAM's weight has the wrong sign in channels whose values sum to less than "
-            f"0, which setting them to 0 raises, and the layer has such channels; {_INSTEAD}"
+            "Ablation-CAM's weight has the wrong sign in channels whose values sum to "
+            "less than 0, because setting them to 0 raises them, and this layer has "
+            f"such channels. {_INSTEAD}"
         )

@@ -185,7 +185,7 @@ def _bounded(
 
 
 def _unseen(sample: Sample, end: float, beyond: float) -> float:
-    """How far from the mean it might be because of what was not seen, all of it at one end."""
+    """Half-width of the interval if all unseen values were at one end."""
     share = 1 - beyond ** (1 / sample.sizes)
     return float(np.linalg.norm(share * (end - sample.of_class)) / len(sample.sizes))
 

@@ -405,7 +405,7 @@ def grid_pointing(maps: Any, cells: Any, *, side: int = 2) -> np.ndarray:
     return np.where(total > 0, own / np.where(total > 0, total, 1), np.nan)
 
 
-# What knows nothing of the image, and where it fails.
+# Baselines that ignore the image, and the images on which they fail.
 
 
 def centre_point(size: tuple[int, int]) -> np.ndarray:

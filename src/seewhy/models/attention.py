@@ -27,7 +27,7 @@ from seewhy.models.undisturbed import given_back, hooked, undisturbed
 from seewhy.models.watch import CUTS, WITHOUT_GRADIENT, has_gradient
 from seewhy.precision import at_least_float32
 
-INSTEAD = "take grad-cam, which looks at a layer and needs no attention."
+INSTEAD = "Use grad-cam, which explains a layer and needs no attention."
 
 
 # --- Which attentions are the picture's, and which blocks hand the tokens on ---------------------
@@ -180,8 +180,8 @@ def find_attention(model: nn.Module, image: Tensor) -> AttentionPath:
     grid = find_grid(shape, image.shape, last.module, tuple(sizes))
     if grid is None:
         raise MethodError(
-            f"this network's attention is among {tokens} tokens that cannot be laid on a picture "
-            f"of {tuple(image.shape)}; {INSTEAD}"
+            f"this network's attention is among {tokens} tokens that have no place on a "
+            f"picture of {tuple(image.shape)}. {INSTEAD}"
         )
     hands_on = [
         _hands_on(call, own, met[number].calls, tokens)
@@ -204,13 +204,15 @@ def _among_tokens(met: Sequence[_Met]) -> tuple[tuple[int, ...], int | None]:
     ours = [number for number, one in enumerate(met) if one.of_picture]
     if not ours:
         raise MethodError(
-            "no attention that the picture reaches was seen in this network (it has none, or it is "
-            f"compiled, TorchScript or a kernel from outside torch); {INSTEAD}"
+            "no attention that the picture reaches was found in this network (it has "
+            "none, or it is compiled, TorchScript or a kernel from outside torch). "
+            f"{INSTEAD}"
         )
     if any(met[number].parts > 1 for number in ours):
         raise MethodError(
-            "this network's attention is within windows of the picture (Swin, MaxViT), not among "
-            f"all of its tokens, so what passes between windows is not in it; {INSTEAD}"
+            "this network's attention is within windows of the picture (Swin, MaxViT), "
+            "not among all of its tokens, so it does not contain what passes between "
+            f"windows. {INSTEAD}"
         )
     last = met[ours[-1]].shape
     pooling = ours[-1] if len(ours) > 1 and last[0] != last[1] else None
@@ -219,8 +221,9 @@ def _among_tokens(met: Sequence[_Met]) -> tuple[tuple[int, ...], int | None]:
     if others or queries != keys or (pooling is not None and last[1] != keys):
         shapes = ", ".join(f"{q}×{k}" for q, k in dict.fromkeys(met[n].shape for n in ours))
         raise MethodError(
-            "this network's attentions are not among the same tokens all the way (queries × keys: "
-            f"{shapes}), so they cannot be followed from the image to the score; {INSTEAD}"
+            "this network's attentions are not all among the same tokens (queries × "
+            f"keys: {shapes}), so they cannot be followed from the image to the score. "
+            f"{INSTEAD}"
         )
     return tuple(calls), pooling
 
@@ -233,8 +236,8 @@ def _block(calls: Sequence[_Call], number: int, tokens: int) -> tuple[_Call, Lay
                 if layout.fits(call.inputs, 1, tokens) and layout.find(call.outputs, 1, tokens):
                     return call, layout
     raise MethodError(
-        f"no part of this network takes {tokens} tokens and gives as many with one attention in "
-        f"between, so its blocks cannot be told apart; {INSTEAD}"
+        f"no part of this network takes {tokens} tokens and returns the same number "
+        f"with one attention in between, so its blocks cannot be found. {INSTEAD}"
     )
 
 
@@ -347,9 +350,9 @@ def attend(
     """
     if every and not path.whole:
         raise MethodError(
-            "this network changes its tokens between the modules that hold its attentions, so "
-            "the head cannot be put behind every block; take attention-rollout, or grad-cam, which "
-            "looks at a layer."
+            "this network changes its tokens between the modules with its attentions, "
+            "so the head cannot be applied after every block. Use attention-rollout, "
+            "or grad-cam, which explains a layer."
         )
     batch, blocks = len(inputs), len(path.blocks)
     copies = copies and every
@@ -393,8 +396,8 @@ def attend(
         outputs = model(inputs.repeat(rows // batch, *(1 for _ in inputs.shape[1:])))
     if met != path.total or len(given) != blocks:
         raise MethodError(
-            f"the network takes another course with these inputs: {met} attentions where there "
-            f"were {path.total} for the first image alone; {INSTEAD}"
+            f"the network runs differently with these inputs: {met} attentions, but "
+            f"{path.total} for the first image alone. {INSTEAD}"
         )
     of_blocks, of_head = seen[:blocks], seen[blocks:]
     pooling = None
@@ -416,8 +419,9 @@ def attend(
 def _gradients(scores: Tensor, tensors: list[Tensor], keep_graph: bool) -> list[Tensor]:
     if not scores.requires_grad or not has_gradient(scores):
         raise MethodError(
-            f"the network cuts the gradient between its attention and the score ({CUTS}); take a "
-            f"method that needs none: {WITHOUT_GRADIENT}."
+            "no gradient of the score reaches the attention, because the network "
+            f"interrupts it ({CUTS}). Use a method without gradients: "
+            f"{WITHOUT_GRADIENT}."
         )
     # Below 6e-5 float16 loses digits, and gradients of a mean over tokens lie there.
     scale = 1024.0  # a power of two, so no other type loses one by it

@@ -73,9 +73,10 @@ class Bound(nn.Module):
             return self._scores(module, picture, rows)
         if any(one._forward_hooks for one in modules_of(self.module)[1:]):  # a layer is watched
             raise ModelError(
-                f"the program was exported for batches of {at_once} and {len(picture)} came; a "
-                "method that looks at a layer takes as many, or one exported with dynamic_shapes="
-                '({0: torch.export.Dim("batch")},).'
+                f"the program was exported for batches of {at_once}, but {len(picture)} "
+                f"images were given. A method that uses a layer needs batches of {at_once}, "
+                "or a program exported with dynamic_shapes=({0: "
+                'torch.export.Dim("batch")},).'
             )
         found = []
         for start in range(0, len(picture), at_once):  # the last is filled up
@@ -204,7 +205,7 @@ def bind(
     ]
     if unknown:
         raise ModelError(
-            f"shared={unknown[0]!r} is none of the inputs; there are {_listing(inputs)}."
+            f"shared={unknown[0]!r} is not one of the inputs. The inputs are {_listing(inputs)}."
         )
     frames_first = found.ndim == 5 and _has_frames_first(model, found)
     for other, tensor in tensors_in(inputs) if path else ():
@@ -230,18 +231,19 @@ def to_model(model: nn.Module, inputs: Tensor) -> Tensor:
     """The picture on the model's device and in its floating type, after a look at its shape."""
     if not isinstance(inputs, Tensor):
         raise ModelError(
-            f"inputs are {type(inputs).__name__}; a prepared tensor (batch, channels, height, "
-            "width) is wanted, or a tuple or mapping with one. seewhy.explain() takes paths, "
-            "pictures and arrays."
+            "inputs must be a prepared tensor (batch, channels, height, width), or a "
+            f"tuple or mapping with one, not {type(inputs).__name__}. seewhy.explain() "
+            "accepts paths, pictures and arrays."
         )
     if not 3 <= inputs.ndim <= 5 or 0 in inputs.shape or _is_one_picture(model, inputs):
         raise ModelError(
-            f"inputs have shape {tuple(inputs.shape)}; (batch, channels, height, width) is "
-            "wanted (or one or three axes behind the channels). A single image takes inputs[None]."
+            "inputs must have shape (batch, channels, height, width), or one or three "
+            f"axes after the channels, not {tuple(inputs.shape)}. For a single image "
+            "pass inputs[None]."
         )
     if not inputs.is_floating_point():
         raise ModelError(
-            f"inputs are {inputs.dtype}; prepared floating-point values are wanted. "
+            f"inputs must be prepared floating-point values, not {inputs.dtype}. "
             "seewhy.explain() prepares a picture as the model expects it."
         )
     parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
@@ -276,7 +278,7 @@ def _picture_among(inputs: Any, picture: str | int | None) -> tuple[Tensor, str]
     if picture is not None:
         if str(picture) not in tensors:
             raise ModelError(
-                f"picture={picture!r} is none of the inputs; there are {_listing(inputs)}."
+                f"picture={picture!r} is not one of the inputs. The inputs are {_listing(inputs)}."
             )
         chosen = tensors[str(picture)]
         if chosen.ndim < 3 and chosen.is_floating_point():
@@ -302,8 +304,8 @@ def _picture_among(inputs: Any, picture: str | int | None) -> tuple[Tensor, str]
             "(saliency, integrated-gradients, rise)."
         )
     raise ModelError(
-        f"{len(likely)} of the inputs could be the picture; there are {_listing(inputs)}. Say "
-        f"which it is with picture=, a number or a name.{rows}"
+        f"{len(likely)} of the inputs could be the picture: {_listing(inputs)}. "
+        f"Choose one with picture=, a number or a name.{rows}"
     )
 
 

@@ -118,8 +118,9 @@ def _entry(found: Sequence[Any], wanted: str | None, path: Path) -> tuple[Any, l
     if len(found) > 1 and not usual:
         names = [str(name) for name in found]
         raise ModelError(
-            f"{path} holds tensors under {listed(names)}, and none of these says that it is the "
-            f"model: choose one with --weights NAME (weights={names[0]!r})"
+            f"{path} has several sets of tensors: {listed(names)}. None of these names "
+            "says that it is the model. Choose one with --weights NAME "
+            f"(weights={names[0]!r})"
         )
     if wanted is not None and usual:
         usual = [name for name in usual if name not in _AVERAGED_ENTRIES] or usual
@@ -142,13 +143,12 @@ def _tensors_of(content: object, path: Path) -> dict[str, Tensor]:
             if isinstance(content, Mapping)
             else f"a {type(content).__name__}"
         )
-        raise ModelError(
-            f"{path} holds {came}, and no tensors by name were found: save model.state_dict()"
-        )
+        raise ModelError(f"{path} contains {came}, but no tensors by name. Save model.state_dict()")
     if empty := [name for name, tensor in tensors.items() if tensor.is_meta]:
         raise ModelError(
-            f"{path} holds tensors on PyTorch's device 'meta', which have shapes and no values "
-            f"({listed(empty)}): save the state dict of the model whose weights are loaded"
+            f"{path} contains tensors on PyTorch's device 'meta', which have shapes but "
+            f"no values ({listed(empty)}). Load the weights into the model, then save "
+            "its state dict"
         )
     return {
         name: tensor if tensor.layout is torch.strided else tensor.to_dense()

@@ -127,14 +127,14 @@ def cat_dog_head() -> tuple[Tensor, Tensor]:
         weight, bias = head["weight"], head["bias"]
     except (OSError, SafetensorError, KeyError) as error:
         raise ModelError(
-            "the head of demo-cat-dog, demo_cat_dog_head.safetensors, is missing from this "
-            f"installation or damaged ({error}): reinstall seewhy, or train it with "
-            "examples/cat_dog.py"
+            "the head of demo-cat-dog, demo_cat_dog_head.safetensors, is missing from "
+            f"this installation or damaged ({error}). Reinstall seewhy, or train it "
+            "with examples/cat_dog.py"
         ) from error
     if (weight.shape, bias.shape) != ((1, 1280), (1,)):
         raise ModelError(
-            f"the head of demo-cat-dog has shapes {tuple(weight.shape)} and {tuple(bias.shape)} "
-            "where (1, 1280) and (1,) were wanted: reinstall seewhy"
+            "the head of demo-cat-dog must have the shapes (1, 1280) and (1,), not "
+            f"{tuple(weight.shape)} and {tuple(bias.shape)}. Reinstall seewhy"
         )
     return torch.cat([-weight, weight]) / 2, torch.cat([-bias, bias]) / 2
 

@@ -95,15 +95,16 @@ def from_yolo(outputs: Any, _size: Size | None = None, classes: int | None = Non
         strange = [i for i, one in enumerate(rows[..., 4:].unbind(2)) if not _are_scores(one)]
         if strange:
             raise ModelError(
-                f"behind the boxes the output has {columns} numbers an anchor, and number "
-                f"{strange[0]} is no score from 0 to 1 (a mask's coefficients, a keypoint, an "
-                "angle?); say how many of them are classes: output='yolo:80' for 80."
+                f"after the boxes the output has {columns} numbers per anchor, and number "
+                f"{strange[0]} is not a score from 0 to 1 (it may be a mask's coefficient, "
+                "a keypoint or an angle). Say how many of the numbers are classes: "
+                "output='yolo:80' for 80."
             )
         classes = columns
     if classes > columns:
         raise ModelError(
-            f"{classes} classes were asked for, but the output has {columns} numbers an anchor "
-            "behind its boxes."
+            f"{classes} classes were asked for, but the output has only {columns} "
+            "numbers per anchor after its boxes."
         )
     return torch.cat((_corners(rows[..., :4]), rows[..., 4 : 4 + classes]), 2)
 
@@ -317,4 +318,4 @@ def _padded(count: int, step: int) -> int:
 
 def _unfit(outputs: Any, wanted: str) -> ModelError:
     came = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-    return ModelError(f"the output is {came}, where this reading of boxes wants {wanted}.")
+    return ModelError(f"this way of reading boxes needs {wanted}, but the output is {came}.")

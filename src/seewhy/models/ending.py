@@ -137,7 +137,7 @@ def _followed(model: Bound, image: Tensor) -> Tensor:
 
 
 def _stays_within(model: Bound, image: Tensor) -> bool:
-    """Whether even pictures that are none leave all outputs between 0 and 1."""
+    """Whether all outputs stay between 0 and 1 even for inputs that are not pictures."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(image.shape, generator=generator).to(image)
     spread = image.float().std().to(image).clamp(min=1e-3)

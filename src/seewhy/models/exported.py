@@ -31,15 +31,16 @@ def as_module(program: Any) -> nn.Module:
         return _modules[program]
     if any(_trains(node) for node in program.graph.nodes):
         raise ModelError(
-            "the program was exported in training mode, with dropout or batch normalisation that "
-            "changes from run to run; call model.eval() before torch.export.export()."
+            "the program was exported in training mode, with dropout or batch "
+            "normalisation that changes from run to run. Call model.eval() before "
+            "torch.export.export()."
         )
     try:
         module = torch.export.unflatten(program)
     except Exception as error:  # it asserts what it expects of a graph
         raise ModelError(
-            f"the exported program cannot be laid out as modules ({error}); take the model that "
-            "it was exported from."
+            f"the exported program cannot be split into modules ({error}). Use the "
+            "model that it was exported from."
         ) from error
     _modules[program] = module
     return module

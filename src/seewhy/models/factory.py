@@ -59,8 +59,8 @@ def call_factory(spec: str, num_classes: int | None = None) -> nn.Module:
             value: object = importlib.import_module(module_name)
         except Exception as error:  # importing runs the user's code
             raise ModelError(
-                f"{module_name} of {spec!r} cannot be imported ({_reason(error)}): install it, or "
-                "run in the folder it lies in"
+                f"{module_name} of {spec!r} cannot be imported ({_reason(error)}). Install "
+                "it, or run the command in its folder"
             ) from error
         for name in attribute.split("."):
             if not hasattr(value, name):
@@ -73,20 +73,20 @@ def call_factory(spec: str, num_classes: int | None = None) -> nn.Module:
         if isinstance(value, nn.Module):
             # Loading puts a model in eval mode and on a device, which is not ours to do to this.
             raise ModelError(
-                f"{spec!r} is a model itself where something that makes one was wanted: name a "
-                "function that returns it, or pass it to seewhy from Python"
+                f"{spec!r} is a model, but a function that returns a model is needed. Name "
+                "such a function, or pass the model to seewhy from Python"
             )
         if not callable(value):
             raise ModelError(
-                f"{spec!r} is a {type(value).__name__}, which cannot be called: name a function "
-                "without arguments that returns the model"
+                f"{spec!r} is a {type(value).__name__}, which cannot be called. Name a "
+                "function without arguments that returns the model"
             )
         settings = {}
         if num_classes is not None:
             if not _takes(value, "num_classes"):
                 raise ModelError(
-                    f"{spec!r} takes no num_classes: give it that argument, or name a factory "
-                    f"that makes a head of {num_classes} classes, without --num-classes"
+                    f"{spec!r} does not accept num_classes. Add that argument, or name a "
+                    f"factory that makes a head of {num_classes} classes, without --num-classes"
                 )
             settings["num_classes"] = num_classes
         try:
@@ -95,12 +95,12 @@ def call_factory(spec: str, num_classes: int | None = None) -> nn.Module:
         except Exception as error:
             raise ModelError(
                 f"{spec!r} failed when called with {settings or 'no arguments'} "
-                f"({_reason(error)}): name a function that returns the model"
+                f"({_reason(error)}). Name a function that returns the model"
             ) from error
     if not isinstance(made, nn.Module):
         raise ModelError(
-            f"{spec!r} returned a {type(made).__name__} where a torch.nn.Module was wanted: "
-            "return the model itself"
+            f"{spec!r} must return a torch.nn.Module, not a {type(made).__name__}. "
+            "Return the model itself"
         )
     return made
 

@@ -48,7 +48,7 @@ def load_weights(module: nn.Module, weights: Weights, path: Path) -> tuple[str, 
     except Exception as error:  # of a damaged record of layouts, other than RuntimeError too
         reason = " ".join(str(error).split())
         raise ModelError(
-            f"{path} does not fit the architecture ({reason}): is --arch the right one?"
+            f"{path} does not match the architecture ({reason}). Check --arch"
         ) from error
     missing, unexpected = result.missing_keys, result.unexpected_keys
     if missing or unexpected:
@@ -58,7 +58,7 @@ def load_weights(module: nn.Module, weights: Weights, path: Path) -> tuple[str, 
             if (count := len(names))
         ]
         raise ModelError(
-            f"{path} does not fit the architecture, of whose {len(own)} names are "
+            f"{path} does not match the architecture: of its {len(own)} weights, "
             f"{'; '.join(parts)}. {_why(unexpected, path)}"
         )
     _check_values(module, path)
@@ -69,8 +69,8 @@ def load_weights(module: nn.Module, weights: Weights, path: Path) -> tuple[str, 
 _TELLING_NAMES = (
     (
         r"_orig$|_mask$",
-        "It is a pruned network's: call torch.nn.utils.prune.remove(layer, 'weight') on each layer "
-        "that is pruned and save the state dict again.",
+        "It is a pruned network's: call torch.nn.utils.prune.remove(layer, "
+        "'weight') on each pruned layer and save the state dict again.",
     ),
     (
         r"parametrizations\.|\.weight_[gv]$|_u$",
@@ -80,13 +80,14 @@ _TELLING_NAMES = (
     ),
     (
         r"lora_[AB]|adapter",
-        "It is an adapter (LoRA), which holds changes to a network and not the network: merge it "
-        "(peft: model.merge_and_unload()) and save the state dict.",
+        "It is an adapter (LoRA), which contains changes to a network and not the "
+        "network: merge it (peft: model.merge_and_unload()) and save the state "
+        "dict.",
     ),
     (
         r"_packed_params|zero_point|\.scales?$|qweight|weight_scale|SCB$",
-        "It is a quantised network's: name a factory that quantises its network alike, or save the "
-        "weights before they are quantised.",
+        "It is a quantised network's: name a factory that quantises its network in "
+        "the same way, or save the weights before they are quantised.",
     ),
 )
 
@@ -98,7 +99,7 @@ def _why(unexpected: Sequence[str], path: Path) -> str:
     for names, reason in _TELLING_NAMES:
         if any(re.search(names, name) for name in unexpected):
             return reason
-    return "Is --arch the right one?"
+    return "Check --arch."
 
 
 def _renamed(weights: Weights, wanted: Collection[str]) -> Weights:
@@ -217,22 +218,23 @@ def _check_shapes(
     if sizes is not None:
         came_size, wanted_size = sizes
         raise ModelError(
-            f"the head in {path} has {came_size} classes and that of the architecture "
-            f"{wanted_size} ({listed(list(different))}): add --num-classes {came_size} "
-            f"(num_classes={came_size})"
+            f"the head in {path} has {came_size} classes, but the head of the "
+            f"architecture has {wanted_size} ({listed(list(different))}). Add "
+            f"--num-classes {came_size} (num_classes={came_size})"
         )
     shapes = [
-        f"{name} {came} where {wanted} was wanted" for name, (came, wanted) in different.items()
+        f"{name} is {came} and should be {wanted}" for name, (came, wanted) in different.items()
     ]
     if all(_OF_PLACES.search(name) for name in different):
         raise ModelError(
-            f"{path} was trained for pictures, patches or windows of another size, since its "
-            f"tables of positions have another length: {listed(shapes)}. Name the architecture "
-            "of that size with --arch, or a factory that builds it (timm: img_size=, window_size=)"
+            f"{path} was trained with another size of pictures, patches or windows, "
+            f"because its position tables have another length: {listed(shapes)}. Name "
+            "the architecture of that size with --arch, or a factory that builds it "
+            "(timm: img_size=, window_size=)"
         )
     raise ModelError(
-        f"{path} does not fit the architecture, {len(different)} tensors have other shapes: "
-        f"{listed(shapes)}. Is --arch the right one?"
+        f"{path} does not match the architecture, because {len(different)} tensors "
+        f"have other shapes: {listed(shapes)}. Check --arch"
     )
 
 
@@ -278,10 +280,11 @@ def _check_types(own: Mapping[str, Tensor], found: Mapping[str, Tensor], path: P
     ]
     if other:
         raise ModelError(
-            f"{path} holds integers or complex numbers where the network has floating-point "
-            f"weights ({listed(other)}), as a quantised network's file does, and no scales that "
-            "would turn them back: save the weights before they are quantised, or name a factory "
-            "that quantises its network alike"
+            f"{path} contains integers or complex numbers where the network has "
+            f"floating-point weights ({listed(other)}), as the file of a quantised "
+            "network does, but no scales to convert them. Save the weights before they "
+            "are quantised, or name a factory that quantises its network in the same "
+            "way"
         )
 
 
@@ -299,6 +302,7 @@ def _check_values(module: nn.Module, path: Path) -> None:
             broken.append(f"{name} ({count} of {tensor.numel()})")
     if broken:
         raise ModelError(
-            f"{path} holds weights that are NaN or infinite: {listed(broken)}. Every score would "
-            "be NaN: its training diverged, or the file is damaged; give an earlier checkpoint"
+            f"{path} contains weights that are NaN or infinite: {listed(broken)}. Every "
+            "score would be NaN. Its training diverged, or the file is damaged; give "
+            "an earlier checkpoint"
         )

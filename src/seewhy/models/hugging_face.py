@@ -31,8 +31,8 @@ def described(folder: Path) -> dict[str, Any] | None:
         config = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{file} cannot be read as JSON ({error or type(error).__name__}): copy it again, or "
-            "name the architecture with --arch"
+            f"{file} cannot be read as JSON ({error or type(error).__name__}). Copy it "
+            "again, or name the architecture with --arch"
         ) from error
     named = isinstance(config, dict) and config.keys() & {"architecture", "architectures"}
     return config if named else None
@@ -84,8 +84,8 @@ def _transformers(folder: Path, config: Mapping[str, Any]) -> Built:
         import transformers
     except ImportError as error:
         raise ModelError(
-            f"{folder} is a model of transformers, which is not installed ({error}): pip install "
-            '"seewhy[transformers]"'
+            f"{folder} is a model of transformers, which is not installed ({error}). "
+            'Install it: pip install "seewhy[transformers]"'
         ) from error
     names = config.get("architectures") or ["nothing"]
     kind = getattr(transformers, str(names[0]), None)
@@ -112,8 +112,9 @@ def _transformers(folder: Path, config: Mapping[str, Any]) -> Built:
     # transformers fills what is missing with random numbers and goes on.
     if wrong := [*loading.get("missing_keys", ()), *loading.get("mismatched_keys", ())]:
         raise ModelError(
-            f"{folder} does not hold all weights of {names[0]}, and the rest would be random: "
-            f"{', '.join(map(str, wrong[:5]))}. Copy the folder again, or fine-tune its head first"
+            f"{folder} does not contain all weights of {names[0]}, and the rest would "
+            f"be random: {', '.join(map(str, wrong[:5]))}. Copy the folder again, or "
+            "fine-tune its head first"
         )
     labels = _labels(config)
     preprocess = beside(folder, assumed_preprocess())

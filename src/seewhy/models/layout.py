@@ -139,8 +139,8 @@ def brought(outputs: Tensor, form: Form) -> Tensor:
         return outputs[None]
     if outputs.ndim == 0:
         raise ModelError(
-            "the model gives one number for the whole batch; a row of scores for each image is "
-            "wanted."
+            "the model returns one number for the whole batch, but a row of scores for "
+            "each image is needed."
         )
     return outputs
 

@@ -166,7 +166,7 @@ def load_model(
     """
     name = str(spec)
     if num_classes is not None and (isinstance(num_classes, bool) or num_classes < 1):
-        raise ModelError(f"num_classes is {num_classes!r}; a whole number of at least 1 is wanted")
+        raise ModelError(f"num_classes must be a whole number of at least 1, not {num_classes!r}")
     built = _build(name, arch, num_classes, weights, trust_pickle)
     prepared = changed(
         _given(preprocess, built.preprocess), size=size, resize=resize, crop=crop, mean=mean,
@@ -263,13 +263,14 @@ def _build(
     for option, value in (("--arch", arch), ("--weights", weights)):
         if value is not None:
             raise ModelError(
-                f"{option} {value} goes with a file of weights, and {spec!r} is none: leave one out"
+                f"{option} {value} is only for a file of weights, but {spec!r} is not one. "
+                f"Remove {option}"
             )
     if spec in _EMBEDDED:
         if num_classes is not None:
             raise ModelError(
-                f"{spec} comes with its own head, not one of {num_classes} classes: leave "
-                "--num-classes out"
+                f"{spec} has its own head, which does not have {num_classes} classes. "
+                "Remove --num-classes"
             )
         return _EMBEDDED[spec]()
     zoo, _, rest = spec.partition("/")
@@ -306,8 +307,8 @@ def _from_file(
     if path.is_dir() and arch is None and (config := hugging_face.described(path)):
         if num_classes is not None or entry is not None:
             raise ModelError(
-                f"{path} names its network, which has its head and weights: leave --num-classes "
-                "and --weights out, or name the network with --arch"
+                f"{path} names its network, which has its own head and weights. Remove "
+                "--num-classes and --weights, or name the network with --arch"
             )
         return hugging_face.build(path, config)
     # A trusted module's class is imported, often from where the user stands.
@@ -317,15 +318,15 @@ def _from_file(
     if module is not None:
         if arch is not None or num_classes is not None or entry is not None:
             raise ModelError(
-                f"{path} holds a whole module, which has its architecture, head and weights: leave "
-                "--arch, --num-classes and --weights out"
+                f"{path} contains a whole module with its architecture, head and weights. "
+                "Remove --arch, --num-classes and --weights"
             )
         built = _undescribed(module, None)
         return dataclasses.replace(built, notes=("a whole module from the file", *built.notes))
     weights = weights_in(content, path, entry)
     if arch is None:
         raise ModelError(
-            f"{path} holds weights and not the network they belong in: name it with --arch "
+            f"{path} contains only weights. Name their architecture with --arch "
             "torchvision/NAME, --arch timm/NAME or --arch module:factory"
         )
     built = _architecture(arch, num_classes, tuple(weights.tensors))
@@ -338,7 +339,7 @@ def _architecture(arch: str, num_classes: int | None, names: tuple[str, ...]) ->
     zoo, _, name = arch.partition("/")
     if zoo in ("torchvision", "timm") and ":" in name.removeprefix("hf-hub:"):
         raise ModelError(
-            f"--arch {arch} names weights, and the file has its own: write {arch.split(':')[0]}"
+            f"--arch {arch} names weights, but the file has its own. Write {arch.split(':')[0]}"
         )
     if zoo == "torchvision" and name:
         return torchvision_architecture(name, num_classes, names)
@@ -347,7 +348,7 @@ def _architecture(arch: str, num_classes: int | None, names: tuple[str, ...]) ->
     if is_factory(arch):
         return _undescribed(call_factory(arch, num_classes), num_classes)
     raise ModelError(
-        f"--arch {arch!r} is no architecture: give torchvision/NAME, timm/NAME or module:factory"
+        f"--arch {arch!r} is not an architecture. Use torchvision/NAME, timm/NAME or module:factory"
     )
 
 
@@ -386,22 +387,22 @@ def _read_labels(labels: str | Path | Sequence[str]) -> tuple[tuple[str, ...], s
     if not isinstance(labels, (str, Path)):
         names = tuple(labels)
         if not all(isinstance(name, str) for name in names):
-            raise ModelError("labels holds something that is no text: give a name for each class")
+            raise ModelError("labels contains a value that is not text. Give a name for each class")
         return names, "given"
     path = Path(labels)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(
-            f"the labels file {path} cannot be read ({error}): give a text file in UTF-8 with a "
-            "label a line, or JSON"
+            f"the labels file {path} cannot be read ({error}). Give a UTF-8 text file "
+            "with one label per line, or JSON"
         ) from error
     try:
         names = _parse_labels(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(
-            f"the labels file {path} is not one ({error}): give a label a line, a JSON list of "
-            'names, or a JSON object such as {"0": "cat", "1": "dog"}'
+            f"the labels file {path} is not valid ({error}). Give one label per line, a "
+            'JSON list of names, or a JSON object such as {"0": "cat", "1": "dog"}'
         ) from error
     return names, str(path)
 
@@ -431,7 +432,7 @@ def _check_labels(names: tuple[str, ...], classes: int | None, source: str) -> N
     if classes is None or len(names) == classes or (classes == 1 and len(names) == 2):
         return
     raise ModelError(
-        f"there are {len(names)} labels ({source}) and {classes} classes: give one for each class"
+        f"there are {len(names)} labels ({source}), but {classes} classes. Give one label per class"
     )
 
 
@@ -442,6 +443,6 @@ def _placed(module: nn.Module, device: str | torch.device) -> nn.Module:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"device {str(device)!r} cannot be used here ({reason}): take cpu, or a device that "
-            "this PyTorch has"
+            f"device {str(device)!r} cannot be used here ({reason}). Use cpu, or a "
+            "device that this PyTorch has"
         ) from error

@@ -152,7 +152,7 @@ class _Copy:
                 first_line = next(iter(str(error).splitlines()), "")
                 raise MethodError(
                     "the network could not be compiled or run compiled "
-                    f"({type(error).__name__}: {first_line}); leave out compiled (--compile)."
+                    f"({type(error).__name__}: {first_line}). Leave out compiled (--compile)."
                 ) from error
 
 

@@ -23,8 +23,8 @@ def unwrap(model: Any) -> nn.Module:
     refuse_pipeline(model)
     if not isinstance(model, nn.Module):
         raise ModelError(
-            f"model is a {type(model).__name__}; a torch.nn.Module, a torch.export program or a "
-            "loaded model is wanted."
+            "model must be a torch.nn.Module, a torch.export program or a loaded "
+            f"model, not a {type(model).__name__}."
         )
     inner: nn.Module = model
     while True:
@@ -65,14 +65,14 @@ def check_hookable(module: nn.Module) -> None:
     """
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
-            "the model, or the part with this layer, is TorchScript, whose layers cannot be "
-            "watched; take a method that looks at no layer (saliency, integrated-gradients, rise, "
-            "occlusion), or the model it was made from."
+            "the model, or the part with this layer, is TorchScript, whose layers "
+            "cannot be watched. Use a method that uses no layer (saliency, "
+            "integrated-gradients, rise, occlusion), or the model it was made from."
         )
     if isinstance(module, torch.fx.GraphModule) and made_for(module):
         raise ModelError(
-            "the model is program.module() of an exported program, which does not call its "
-            "layers; give the program itself."
+            "the model is program.module() of an exported program, which does not call "
+            "its layers. Give the program itself."
         )
 
 

@@ -94,7 +94,8 @@ def find_scores(
         chosen = selector(outputs)
         if not isinstance(chosen, Tensor):
             raise ModelError(
-                f"output= is a function that gave {type(chosen).__name__}; a tensor is wanted."
+                "output= must be a function that returns a tensor, but it returned "
+                f"{type(chosen).__name__}."
             )
         return "", _with_rows(chosen, "output= is a function that gave")
     found = {path: tensor for path, tensor in tensors_in(outputs) if tensor.is_floating_point()}
@@ -116,8 +117,9 @@ def find_scores(
         if likely:
             break
     raise ModelError(
-        f"it is not clear which part of the model's output holds the scores; {_listing(found)} "
-        "Name it with output=, a path, an index, or a function of the output."
+        "it is not clear which part of the model's output contains the scores; "
+        f"{_listing(found)} Name it with output=: a path, an index, or a function "
+        "of the output."
     )
 
 
@@ -139,8 +141,8 @@ def _selected(
 def _with_rows(tensor: Tensor, what: str) -> Tensor:
     if tensor.ndim == 0:
         raise ModelError(
-            f"{what} one number for the whole batch (a loss?), which tells nothing of any one "
-            "image; scores with a row for each image are wanted."
+            f"{what} one number for the whole batch (a loss?), which says nothing about "
+            "a single image. Scores with one row per image are needed."
         )
     return tensor
 
@@ -204,12 +206,12 @@ def _parts(value: Any) -> list[tuple[Any, Any]]:
 
 def _listing(found: Mapping[str, Tensor]) -> str:
     if not found:
-        return "it holds no floating-point tensor."
+        return "it contains no floating-point tensor."
     shapes = (
         f"{path or 'the output'} {tuple(tensor.shape)}{_told(tensor)}"
         for path, tensor in found.items()
     )
-    return f"it holds {', '.join(shapes)}."
+    return f"it contains {', '.join(shapes)}."
 
 
 def _told(tensor: Tensor) -> str:

@@ -23,8 +23,8 @@ def refuse_pipeline(model: Any) -> None:
         return
     name = type(model).__name__
     raise ModelError(
-        f"model is a {name}, which prepares pictures for a network and reads its results; give the "
-        f"network that it holds: {name.lower()}.model."
+        f"model is a {name}, which prepares pictures for a network and reads its "
+        f"results. Give the network inside it: {name.lower()}.model."
     )
 
 

@@ -32,7 +32,7 @@ def named_part(model: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 def holds_for(model: nn.Module, named: nn.Module, inputs: Tensor, *asked: Any) -> Key:
-    """For which runs what one of them has shown holds; None: for that one alone.
+    """The key of the runs that share a result; None if a result is valid for one run only.
 
     Another form of the inputs beside the picture may lead another way, and a function of the output
     may be another one each time.
@@ -182,7 +182,7 @@ def token_counts(
 def tokens_of_others(
     model: nn.Module, inputs: Tensor, calls: Sequence[Call], count: int
 ) -> Set[Call]:
-    """The calls that give so many tokens which are not the picture's: a text's, queries, places.
+    """The calls that give tokens that are not the picture's: of a text, queries, positions.
 
     By chance these may be as many as fit a grid. They begin where a call takes and gives so many
     tokens and gives the same for another picture. A class token is the same too before the first
@@ -294,9 +294,9 @@ class _Tokens:
 def scattered_calls(calls: Sequence[Call], inputs: Tensor) -> set[Call]:
     """The calls that give tokens in another order than the picture's.
 
-    As behind a part that puts those of a window side by side, so that pooling is a maximum of
-    neighbours in memory (Hiera). Behind enough poolings they are in the picture's order again:
-    then all that a position is made of lies in its own cell.
+    Hiera, for example, stores the tokens of a window side by side, so that pooling is a maximum of
+    neighbours in memory. After enough poolings the tokens are in the picture's order again: each
+    position is then made only of its own cell.
     """
     return _scattered(_laid(calls, inputs))
 

@@ -57,7 +57,7 @@ def changed(
     try:
         return dataclasses.replace(preprocess, source=source, **changes)
     except ImageError as error:
-        raise ModelError(f"the preprocessing asked for is none: {error}") from error
+        raise ModelError(f"the given preprocessing is not valid: {error}") from error
 
 
 def _geometry(
@@ -82,8 +82,8 @@ def _geometry(
     shortest = min(_both(preprocess.resize))
     if max(wanted) > shortest:
         raise ModelError(
-            f"the crop {crop} is larger than the {shortest} px that pictures are resized to: give "
-            "the resize too"
+            f"the crop {crop} is larger than the {shortest} px that pictures are "
+            "resized to. Give the resize too"
         )
     return wanted, preprocess.resize
 
@@ -92,15 +92,16 @@ def _check_geometry(size: Size | None, resize: Size | str | None, crop: Size | s
     """Refuse what contradicts itself."""
     for field, value in (("resize", resize), ("crop", crop)):
         if isinstance(value, str) and value != "none":
-            raise ModelError(f"{field} is {value!r}; pixels, (height, width), or 'none' are wanted")
+            raise ModelError(f"{field} must be pixels, (height, width) or 'none', not {value!r}")
     if crop == "none" and resize is not None:
         raise ModelError(
-            "without a crop the picture is resized to the input's size: give resize and the crop "
-            "(its size), or size and crop 'none'"
+            "without a crop the picture is resized to the size of the input. Give "
+            "resize and the crop (its size), or size and crop 'none'"
         )
     if None not in (size, crop) and crop != "none" and _both(size) != _both(crop):
         raise ModelError(
-            f"size is {size} and crop {crop}; both are the input's size: give one of them"
+            f"size is {size} and crop {crop}, but both mean the size of the input. Give "
+            "only one of them"
         )
 
 

@@ -177,8 +177,8 @@ class _Choice:
                     raise self.nothing()
                 raise LayerError(
                     f"the last spatial map, '{layer}' ({grid}), is followed by layers on tokens "
-                    f"{unplaced.shape} that cannot be laid on the picture, so it does not stand "
-                    "for the decision; name the layer to look at with layer=."
+                    f"{unplaced.shape} that have no place on the picture, so it does not "
+                    "represent the decision. Choose a layer with layer=."
                 )
             looked = _look(self.model, self.inputs, layer, of_one=grid.form == "tokens")
             if self.flat and grid.form != "tokens":
@@ -248,12 +248,12 @@ class _Choice:
                 continue
             if _has_a_say(self.model, self.inputs, _layer(stem, self.calls, ())):
                 raise LayerError(
-                    f"the scores come from several networks side by side that differ in their "
-                    f"architecture: '{stem.name}' begins one, and '{chosen[-1].name}' belongs to "
-                    "another, so no layer stands for all of them. Explain one of them at a time "
-                    "(give that member as the model), name the layer to look at with layer=, or "
-                    "take a method that looks at no layer (saliency, integrated-gradients, "
-                    "occlusion, rise)."
+                    "the scores come from several parallel networks with different "
+                    f"architectures: '{stem.name}' begins one, and '{chosen[-1].name}' belongs "
+                    "to another, so no layer represents all of them. Explain one of them at a "
+                    "time (give that member as the model), choose a layer with layer=, or use "
+                    "a method that uses no layer (saliency, integrated-gradients, occlusion, "
+                    "rise)."
                 )
 
     def _takes_picture(self, call: Call) -> bool:
@@ -370,41 +370,40 @@ class _Choice:
 
     def nothing(self) -> LayerError:
         """Why there is no layer, and what to do."""
-        pixels = (
-            "take a method that looks at no layer (saliency, integrated-gradients, occlusion, rise)"
-        )
+        pixels = "use a method that uses no layer (saliency, integrated-gradients, occlusion, rise)"
         if self.refused:
             name, where = next(iter(self.refused.items()))
             runs = sum(one.name == name and one.path == self._path(name) for one in self.calls)
             times = f" and is called {runs} times" if runs > 1 else ""
             if where == "a part":
                 return LayerError(
-                    f"'{name}' sees only a part of the picture (a tile, a window){times}, and no "
-                    "layer sees the whole of it in its own order, so none stands for the "
-                    f"picture; give the network one part at a time, or {pixels}."
+                    f"'{name}' sees only a part of the picture (a tile, a window){times}, and "
+                    "no layer sees the whole picture in its own order, so none represents the "
+                    f"picture. Give the network one part at a time, or {pixels}."
                 )
             if where == "elsewhere":
                 return LayerError(
-                    f"a change in one corner of the picture shows in another corner of '{name}': "
-                    "it sees a flipped or turned copy of the picture, or has its positions in "
-                    f"another order{times}; {pixels}."
+                    "a change in one corner of the picture appears in another corner of "
+                    f"'{name}': it sees a flipped or turned copy of the picture, or has its "
+                    f"positions in another order{times}. To avoid this, {pixels}."
                 )
         if self.passed_over:
             return LayerError(
                 "the score depends on no position of "
-                f"{', '.join(map(repr, self.passed_over[:3]))} or what comes before: is the head "
-                "still zero, or the gradient cut? Name the layer to look at with layer=."
+                f"{', '.join(map(repr, self.passed_over[:3]))} or of the layers before. The "
+                "head may still be zero, or the gradient may be interrupted. Choose a "
+                "layer with layer=."
             )
         if self.refused:
             return LayerError(
-                f"no layer changes with the picture: '{next(iter(self.refused))}' gives the same "
-                "for another one. Is this the input that the model looks at? Choose it with "
-                "picture=."
+                f"no layer changes with the picture: '{next(iter(self.refused))}' gives the "
+                "same values for another picture. If this is not the input that the model "
+                "uses, choose it with picture=."
             )
         return LayerError(
-            "no layer of this model gives a spatial feature map (batch, channels, height, width) "
-            "with more than one position, channels last, or tokens; name a layer, or see what "
-            "there is: seewhy layers."
+            "no layer of this model gives a spatial feature map (batch, channels, "
+            "height, width) with more than one position, channels last, or tokens. "
+            "Choose a layer; list them with: seewhy layers."
         )
 
     def _path(self, name: str) -> str:
@@ -703,7 +702,7 @@ def _has_a_say(model: nn.Module, inputs: Tensor, layer: Layer) -> bool:
 
 
 def _direction(output: Tensor, inputs: Tensor, of_one: bool = False) -> Tensor:
-    """One number of an output that depends on all of it, but of scores for classes the largest.
+    """Reduce an output to one number: a sum over all of it, or the largest of class scores.
 
     All classes together would read tokens of which each class reads only its own (VOLO); all
     numbers of a detector would read the part that places boxes, which has no say in any score.

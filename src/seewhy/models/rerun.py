@@ -125,8 +125,8 @@ class Rerun:
     def __init__(self, model: nn.Module, layer: Layer, inputs: Tensor) -> None:
         if inputs.ndim < 1 or len(inputs) != 1:
             raise ModelError(
-                f"inputs have shape {tuple(inputs.shape)}; a rerun is of one image, (1, channels, "
-                "height, width)."
+                "a rerun needs one image, (1, channels, height, width), but inputs have "
+                f"shape {tuple(inputs.shape)}."
             )
         self._model = model
         self._layer = layer
@@ -180,8 +180,8 @@ class Rerun:
         if activations.shape[1:] != self.activations.shape[1:]:
             wanted = ", ".join(map(str, self.activations.shape[1:]))
             raise MethodError(
-                f"activations of shape {tuple(activations.shape)} do not fit layer "
-                f"'{self._layer}'; (versions, {wanted}) is wanted."
+                f"layer '{self._layer}' needs activations of shape (versions, {wanted}), "
+                f"not {tuple(activations.shape)}."
             )
         activations = self._back(activations)
         while True:
@@ -284,13 +284,13 @@ class Rerun:
         several = grid is not None and (grid.form == "frames" or grid.stack is not None)
         if self.raw.ndim == 0 or (len(self.raw) != 1 and not several):
             raise LayerError(
-                f"layer '{self._layer}' gives {tuple(self.raw.shape)} for one image; a layer "
-                "whose output has the batch as its first dimension is wanted."
+                f"layer '{self._layer}' gives {tuple(self.raw.shape)} for one image, but "
+                "its first dimension must be the batch."
             )
         if not any(True for _ in tensors_in(outputs)):
             raise ModelError(
-                f"the model returns {type(outputs).__name__}, in which no tensor can be found; "
-                "tensors, or tuples, lists, dicts and dataclasses of them are wanted."
+                "the model must return tensors, or tuples, lists, dicts or dataclasses of "
+                f"them, but its output, {type(outputs).__name__}, contains no tensor."
             )
         self._versions = self._versions_now()
         self._channels_last = (
@@ -497,9 +497,10 @@ class Rerun:
         if not isinstance(error, _InexactError):
             raise error
         raise ModelError(
-            f"the network does not repeat itself: rerun with nothing changed, {error}. What a "
-            "change does cannot be told from that. If it draws random numbers or keeps something "
-            "from run to run, turn that off; or take a method that runs it once, such as grad-cam."
+            "the network is not deterministic: in a second run with nothing changed, "
+            f"{error}. So the effect of a change cannot be measured. Switch off random "
+            "layers and state that is kept from run to run, or use a method that runs "
+            "the network once, such as grad-cam."
         ) from error
 
     def _run_whole(self, reason: str) -> None:
@@ -513,9 +514,9 @@ class Rerun:
             return
         how = "" if self._way == _Way.WHOLE else ", one version at a time"
         message = (
-            f"the part of the network behind layer '{self._layer}' cannot be run alone "
-            f"({self._failure}); the whole network is run for each version{how}: slower, and as "
-            "right."
+            f"the part of the network after layer '{self._layer}' cannot be run alone "
+            f"({self._failure}), so the whole network is run for each version{how}. The "
+            "map is the same, but it takes longer."
         )
         self.warnings = (message,)
         warnings.warn(message, UserWarning, stacklevel=3)
@@ -596,7 +597,7 @@ def in_chunks(
         MethodError: if not even one version fits, or for an `at_once` below 1.
     """
     if at_once < 1:
-        raise MethodError(f"{at_once} versions at once were asked for; at least 1 is wanted.")
+        raise MethodError(f"at_once must be at least 1, not {at_once}.")
     results: list[Tensor] = []
     done = 0
     while done < count or not results:
@@ -608,14 +609,14 @@ def in_chunks(
                 raise
             if len(which) <= 1:
                 raise MethodError(
-                    "memory ran out with a single version of the image at a time; take a smaller "
-                    "image, a later layer, or a device with more memory."
+                    "memory ran out with a single version of the image at a time. Use a "
+                    "smaller image, a later layer, or a device with more memory."
                 ) from error
         else:
             done += len(which)
             report(done, count)
             continue
-        # Out here the error, and with it what its frames held, is gone.
+        # Outside of the except block the error is released, and the memory of its frames with it.
         at_once = len(which) // 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Run a model once, and tell what every module gave."""
+"""Run a model once and record the output of every module."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ _left: list[tuple[list[Change], Change]] = []  # of blocks that ended before the
 
 
 class Changed(Generic[Given]):
-    """A context in which some changes hold; what it gives is what the block is given."""
+    """A context manager that makes changes and undoes them; it yields the value for the block."""
 
     _over = True  # before it begins, and behind
 
@@ -162,8 +162,8 @@ _kept_open: list[Any] = []
 def _end_blocks(error: BaseException | None) -> None:
     """End the blocks that an interrupt at their first or last step left open.
 
-    They would end when nobody keeps the traceback any more: a generator of torch's would put back
-    then the mode that it took off, and nobody would take that off again.
+    Otherwise they would end only when the traceback is freed. A generator of torch's would then put
+    back the mode that it took off, and nothing would take it off again.
     """
     met: set[int] = set()
     while error is not None and id(error) not in met:

@@ -73,8 +73,9 @@ class Layer:
         if grid is None or math.prod(grid.size) < 2:
             raise LayerError(
                 f"layer '{self}' gives {tuple(tensor.shape)} for a picture of "
-                f"{tuple(picture)}; a map needs (batch, channels, ...), channels last, or tokens, "
-                f"with more than one position{_why_not(tensor.shape, picture)}. See: seewhy layers."
+                f"{tuple(picture)}, but a map needs (batch, channels, ...), channels last, "
+                f"or tokens, with more than one position{_why_not(tensor.shape, picture)}. "
+                "See: seewhy layers."
             )
         return grid
 
@@ -146,7 +147,7 @@ class Watch:
         ]
 
     def _by_layer(self, tensors: Sequence[Tensor]) -> list[list[Tensor]]:
-        """What belongs to the places of each layer, from what belongs to each place."""
+        """Group a flat list of values, one per place, by layer."""
         rest = iter(tensors)
         return [[next(rest) for _ in layer.places] for layer in self._layers]
 
@@ -197,8 +198,8 @@ class Watch:
             if "not implemented" not in str(error):
                 raise
             raise LayerError(
-                f"behind layer '{layer}' the network has an operation whose second "
-                f"derivative PyTorch does not know ({error}); choose a later layer, or a "
+                f"after layer '{layer}' the network has an operation whose second "
+                f"derivative PyTorch does not know ({error}). Choose a later layer, or a "
                 "method that needs no curvature: grad-cam."
             ) from error
         pairs = zip(tensors, products, strict=True)
@@ -257,9 +258,9 @@ class Watch:
     def _no_gradient(self, layers: Sequence[Layer]) -> LayerError:
         names = ", ".join(f"'{layer}'" for layer in layers)
         return LayerError(
-            f"the score has no gradient with respect to layer {names}: the network cuts it behind "
-            f"the layer ({CUTS}), or the layer lies beside the path to the score. Choose another "
-            f"layer, or a method that needs no gradient: {WITHOUT_GRADIENT}."
+            f"no gradient reaches layer {names}: the network interrupts it after the "
+            f"layer ({CUTS}), or the score does not depend on the layer. Choose another "
+            f"layer, or a method without gradients: {WITHOUT_GRADIENT}."
         )
 
     def see(self, index: int) -> Callable[[nn.Module, Any, Any], Any]:
@@ -329,7 +330,7 @@ class _Watching(Changed[Watch]):
         if isinstance(error, RuntimeError) and self.gives.built_under_inference_mode:
             raise ModelError(
                 "the model was built under torch.inference_mode(), so autograd cannot pass "
-                "through its parameters; build or load it outside of inference_mode."
+                "through its parameters. Build or load it outside of inference_mode."
             ) from error
 
 
@@ -358,19 +359,20 @@ def check_calls(layer: Layer, count: int) -> None:
     """
     if not count:
         raise LayerError(
-            f"layer '{layer.name}' did not run in this forward (an auxiliary head is used "
-            "only in training; a fused block does not call its parts); choose another."
+            f"layer '{layer.name}' did not run in the forward pass (an auxiliary head "
+            "runs only in training, and a fused block does not call its parts). Choose "
+            "another layer."
         )
     if layer.call is None and count > 1:
         raise LayerError(
-            f"layer '{layer.name}' is called {count} times in one forward; say which "
-            f"call with layer='{layer.name}#0' to '{layer.name}#{count - 1}' (#-1: the "
-            "last), or choose a layer that runs once."
+            f"layer '{layer.name}' is called {count} times in one forward pass. Choose "
+            f"a call with layer='{layer.name}#0' to '{layer.name}#{count - 1}' (#-1: "
+            "the last), or choose a layer that runs once."
         )
     if layer.call is not None and not -count <= layer.call < count:
         raise LayerError(
             f"layer '{layer.name}' has no call #{layer.call}: it is called {count} "
-            f"times in one forward, #0 to #{count - 1}."
+            f"times in one forward pass, #0 to #{count - 1}."
         )
 
 
@@ -389,8 +391,9 @@ def _choose(layer: Layer, output: Any) -> tuple[str, Tensor]:
         if len(spatial) == 1:
             return next(iter(spatial.items()))
     raise LayerError(
-        f"layer '{layer.name}' returns {type(output).__name__} with {len(spatial)} feature "
-        f"maps; one is wanted. It gives {shapes or 'no floating-point tensor'}."
+        f"layer '{layer.name}' must return one feature map, but it returns "
+        f"{type(output).__name__} with {len(spatial)}. It gives "
+        f"{shapes or 'no floating-point tensor'}."
     )
 
 
@@ -430,9 +433,10 @@ def _differentiable(outputs: Any) -> bool:
 def _why_not(shape: Sequence[int], picture: Sequence[int]) -> str:
     if shape and picture and shape[0] != picture[0] and shape[0] % max(1, picture[0]) == 0:
         return (
-            f" ({shape[0] // max(1, picture[0])} rows for an image: tiles, frames, several "
-            "pictures, or windows, each a batch of its own; name the block around them, or leave "
-            "layer= out, and the picture's rows are looked for)"
+            f" ({shape[0] // max(1, picture[0])} rows per image: tiles, frames, several "
+            "pictures, or windows, each as a separate batch row; name the block around "
+            "them, or leave layer= out, and seewhy searches for the rows of the "
+            "picture)"
         )
     return ""
 

@@ -38,14 +38,14 @@ def read_checkpoint(path: Path, *, trust_pickle: bool) -> object:
         if path.is_dir():
             return read_checkpoint(_file_in(path), trust_pickle=trust_pickle)
         if kind := special(path):
-            raise ModelError(f"{path} is {kind} and not a file: save what comes from it to a file")
+            raise ModelError(f"{path} is {kind}, not a file. Save its content to a file")
         if path.stat().st_size == 0:
-            raise ModelError(f"{path} is empty: copy or save it again")
+            raise ModelError(f"{path} is empty. Copy or save it again")
         head = head_of(path)
     except FileNotFoundError as error:
-        raise ModelError(f"there is no file {path}: check the path of the checkpoint") from error
+        raise ModelError(f"there is no file {path}. Check the path of the checkpoint") from error
     except OSError as error:
-        raise ModelError(f"{path} cannot be read ({error}): check its permissions") from error
+        raise ModelError(f"{path} cannot be read ({error}). Check its permissions") from error
     if path.name.endswith(INDEX):
         return _read_shards(path, trust_pickle=trust_pickle)
     if found := weights_kind(path, head):
@@ -75,9 +75,9 @@ def _file_in(folder: Path) -> Path:
         return weights[0]
     raise ModelError(
         f"{folder} is a folder with {len(weights)} files of weights "
-        f"({listed([one.name for one in weights])}): give one of them"
+        f"({listed([one.name for one in weights])}). Give one of them"
         if weights
-        else f"{folder} is a folder and holds no file of weights ({', '.join(SUFFIXES)}): give one"
+        else (f"{folder} is a folder without a file of weights ({', '.join(SUFFIXES)}). Give one")
     )
 
 
@@ -88,19 +88,22 @@ def _read_shards(path: Path, *, trust_pickle: bool) -> dict[str, Tensor]:
         files = sorted({str(file) for file in places.values()})
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"{path} is no index of files of weights ({type(error).__name__}): copy it again"
+            f"{path} is not an index of files of weights ({type(error).__name__}). Copy it again"
         ) from error
     tensors: dict[str, Tensor] = {}
     for file in files:
         if Path(file).name != file or not path.with_name(file).is_file():
-            raise ModelError(f"{path} names '{file}', which is not beside it: copy it again")
+            raise ModelError(
+                f"{path} names '{file}', which is not in the same folder. Copy it again"
+            )
         content = read_checkpoint(path.with_name(file), trust_pickle=trust_pickle)
         if isinstance(content, dict):
             tensors |= content
     missing = [name for name in places if name not in tensors]
     if missing:
         raise ModelError(
-            f"{path} names weights that its files do not hold ({listed(missing)}): copy them again"
+            f"{path} names weights that its files do not contain ({listed(missing)}). "
+            "Copy them again"
         )
     return tensors
 
@@ -114,13 +117,13 @@ def _read_safely(path: Path) -> object:
         classes = _refused_classes(path, error)
         if classes is None:
             raise ModelError(
-                f"{path} is damaged or no PyTorch checkpoint ({_first_line(error)}): save it with "
-                "torch.save(model.state_dict(), path) or as .safetensors"
+                f"{path} is damaged or not a PyTorch checkpoint ({_first_line(error)}). "
+                "Save it with torch.save(model.state_dict(), path) or as .safetensors"
             ) from error
         raise ModelError(
-            f"{path} holds Python objects ({listed(classes)}), not only tensors, and unpickling "
-            "them runs code from the file: save model.state_dict() and load that with --arch, or, "
-            "only if you trust where the file comes from, load it with --trust-pickle "
+            f"{path} contains Python objects ({listed(classes)}), and loading them runs "
+            "code from the file. Save model.state_dict() and load that with --arch. "
+            "Only if you trust the source of the file, load it with --trust-pickle "
             "(trust_pickle=True)"
         ) from error
 
@@ -132,8 +135,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except Exception as error:  # of a damaged header, besides its own errors, anything
         raise ModelError(
-            f"{path} is damaged or no safetensors file ({_first_line(error)}): copy or save it "
-            "again"
+            f"{path} is damaged or not a safetensors file ({_first_line(error)}). Copy "
+            "or save it again"
         ) from error
 
 
@@ -142,12 +145,13 @@ def _read_trusted(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=False)
     except (ImportError, AttributeError) as error:
         raise ModelError(
-            f"{path} needs a class that cannot be imported here ({_first_line(error)}): run where "
-            "its source is, or save model.state_dict() and load that with --arch module:factory"
+            f"{path} needs a class that cannot be imported here ({_first_line(error)}). "
+            "Run the command where its source is, or save model.state_dict() and load "
+            "that with --arch module:factory"
         ) from error
     except Exception as error:  # the file's own code may raise anything
         raise ModelError(
-            f"{path} cannot be unpickled ({_first_line(error)}): save it again with torch.save"
+            f"{path} cannot be unpickled ({_first_line(error)}). Save it again with torch.save"
         ) from error
 
 
@@ -174,16 +178,17 @@ def _read_program(
 ) -> object:
     if not trust_pickle:
         raise ModelError(
-            f"{path} is a {kind} archive, which holds a program and not only tensors: load it with "
-            "--trust-pickle (trust_pickle=True) only if you trust where the file comes from, or "
-            "save model.state_dict() and load that with --arch"
+            f"{path} is a {kind} archive, which contains a program and not only "
+            "tensors. Load it with --trust-pickle (trust_pickle=True) only if you "
+            "trust the source of the file, or save model.state_dict() and load that "
+            "with --arch"
         )
     try:
         return load(path)
     except Exception as error:  # a program may have been made by another version of PyTorch
         raise ModelError(
-            f"{path} is a {kind} archive that cannot be read ({_first_line(error)}): save it again "
-            "with this version of PyTorch"
+            f"{path} is a {kind} archive that cannot be read ({_first_line(error)}). "
+            "Save it again with this version of PyTorch"
         ) from error
 
 

@@ -106,9 +106,8 @@ class WithoutChannels:
 def _shares(tail: Rerun) -> _Shares | None:
     """Each channel's share; None where channels meet before the first linear map.
 
-    Whether they do is seen by taking away half of the channels at a time: those whose number has a
-    certain bit, and those that have it not. Any two channels are told apart by some bit, so that
-    one that changes another's inputs would be seen to.
+    To test this, half of the channels are switched off at a time, by one bit of their number. Any
+    two channels differ in some bit, so a channel that changes another's inputs is always found.
     """
     first, channels = tail.first_linear, tail.activations.shape[1]
     if first is None:

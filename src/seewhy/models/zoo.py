@@ -67,8 +67,8 @@ def import_zoo(name: str) -> ModuleType:
         module = __import__(name)
     except ImportError as error:
         raise ModelError(
-            f"this model needs the package {name}, which cannot be imported ({error}): "
-            'pip install "seewhy[zoo]"'
+            f"this model needs the package {name}, which cannot be imported ({error}). "
+            'Install it: pip install "seewhy[zoo]"'
         ) from error
     return module
 
@@ -89,21 +89,21 @@ def torchvision_model(name: str, weights: str | None, num_classes: int | None) -
         return _torchvision_untrained(torchvision, name, num_classes)
     if num_classes is not None:
         raise ModelError(
-            f"torchvision/{name} comes with the head of its weights, not one of {num_classes} "
-            f"classes: take torchvision/{name}:random, or your own file with --arch "
-            f"torchvision/{name}"
+            f"torchvision/{name} has the head of its weights, which does not have "
+            f"{num_classes} classes. Use torchvision/{name}:random, or your own file "
+            f"with --arch torchvision/{name}"
         )
     choices = torchvision.models.get_model_weights(name)
     known = sorted({*choices.__members__, "DEFAULT"}) if len(choices) else []
     if not known:
         raise ModelError(
-            f"torchvision has no weights for {name}: take torchvision/{name}:random, or your own "
-            f"file with --arch torchvision/{name}"
+            f"torchvision has no weights for {name}. Use torchvision/{name}:random, or "
+            f"your own file with --arch torchvision/{name}"
         )
     wanted = (weights or "DEFAULT").upper()
     if wanted not in known:
         raise ModelError(
-            f"weights {weights!r} of torchvision/{name} not found; there are: "
+            f"weights {weights!r} of torchvision/{name} not found. Choose from "
             f"{', '.join(known)}, random"
         )
     chosen = getattr(choices, wanted)
@@ -183,8 +183,8 @@ def _torchvision_with(name: str) -> ModuleType:
         return torchvision
     if name in torchvision.models.list_models():
         raise ModelError(
-            f"torchvision/{name} neither classifies nor segments images: take one of those that "
-            "do, listed by: seewhy models"
+            f"torchvision/{name} neither classifies nor segments images. Choose a model "
+            "that does from: seewhy models"
         )
     raise ModelError(
         f"torchvision has no model {name!r}{nearest(name, known) or ';'} "
@@ -252,8 +252,9 @@ def timm_model(name: str, untrained: bool, num_classes: int | None) -> Built:
     if num_classes is not None:
         # timm itself would put an untrained head there and say nothing.
         raise ModelError(
-            f"timm/{name} comes with the head of its weights, not one of {num_classes} classes: "
-            f"take timm/{name}:random, or your own file with --arch timm/{name}"
+            f"timm/{name} has the head of its weights, which does not have "
+            f"{num_classes} classes. Use timm/{name}:random, or your own file with "
+            f"--arch timm/{name}"
         )
     if not name.startswith("hf-hub:") and not timm.is_model_pretrained(name):
         raise ModelError(
@@ -335,7 +336,7 @@ def _timm_build(timm: ModuleType, name: str, num_classes: int | None) -> nn.Modu
             module: nn.Module = timm.create_model(name, **settings)
     except Exception as error:
         raise ModelError(
-            f"timm could not build {name!r} ({error}): look the name up with seewhy models"
+            f"timm could not build {name!r} ({error}). Look the name up with: seewhy models"
         ) from error
     return module
 
@@ -355,7 +356,7 @@ def _fetched(spec: str, plain: str, build: Callable[[], nn.Module]) -> nn.Module
         if not reached:
             first_line = "the model hub has no address here, and its cache does not hold them"
         raise ModelError(
-            f"the weights of {spec} could not be fetched ({first_line}): fetch them once where "
-            f"there is a network, take {plain}:random for an untrained network, or give a file "
-            f"of weights as the model with --arch {plain}"
+            f"the weights of {spec} could not be downloaded ({first_line}). Download "
+            f"them once where there is a network, use {plain}:random for an untrained "
+            f"network, or give a file of weights as the model with --arch {plain}"
         ) from error

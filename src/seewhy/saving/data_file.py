@@ -51,7 +51,7 @@ class Wanted:
         if not (alike and fits):
             sides = ", ".join(map(str, self.shape))
             kind = "text" if self.dtype == "U" else self.dtype
-            raise ValueError(f"its '{name}' is {dtype} {tuple(shape)}; {kind} ({sides}) is wanted")
+            raise ValueError(f"its '{name}' must be {kind} ({sides}), not {dtype} {tuple(shape)}")
 
 
 _TEXT = Wanted("U", ())
@@ -187,10 +187,10 @@ def _numbers(content: Any, wanted: Wanted) -> np.ndarray:
 
 def _facts(content: Any, format_: str) -> Facts:
     if not isinstance(content, dict):
-        raise ValueError(f"a JSON object is wanted, and it is a {type(content).__name__}")
+        raise ValueError(f"it must be a JSON object, but it is a {type(content).__name__}")
     facts = Facts(content)
     if (came := facts.get("format", str)) != format_:
-        raise ValueError(f"it has the format '{came}'; this version reads '{format_}'")
+        raise ValueError(f"it has the format '{came}', but this version reads '{format_}'")
     return facts
 
 

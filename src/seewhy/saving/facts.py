@@ -38,7 +38,7 @@ class Facts:
         """The values of a list, all of one kind."""
         values = self.any(name)
         if not isinstance(values, list):
-            raise ValueError(f"its '{self.name}{name}' is {_shown(values)}; a list is wanted")
+            raise ValueError(f"its '{self.name}{name}' must be a list, not {_shown(values)}")
         return tuple(self._checked(one, kind, f"{name}[{i}]") for i, one in enumerate(values))
 
     def all(self, kind: type[T]) -> dict[str, T]:
@@ -68,7 +68,7 @@ class Facts:
                 return cast(T, float(value))
             except OverflowError:
                 pass
-        raise ValueError(f"its '{self.name}{name}' is {_shown(value)}; {_CALLED[kind]} is wanted")
+        raise ValueError(f"its '{self.name}{name}' must be {_CALLED[kind]}, not {_shown(value)}")
 
 
 def _shown(value: Any) -> str:

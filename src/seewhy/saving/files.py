@@ -121,5 +121,5 @@ def locked(folder: Path, taken: str) -> Iterator[None]:
     path = folder / _FOLDER_LOCK
     with path.open("ab") as lock:
         if _taken(lock):
-            raise DataError(f"{taken}; wait for it, or name another folder.")
+            raise DataError(f"{taken}. Wait for it, or name another folder.")
         yield

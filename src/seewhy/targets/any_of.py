@@ -36,8 +36,8 @@ class AnyOf(Outcome):
     ) -> None:
         if len(set(classes)) < 2:
             raise TargetError(
-                f"any of the classes {list(classes)}: at least two are wanted; one is a target as "
-                "it is"
+                f"'any:' needs at least two classes, not {list(classes)}. For one class, "
+                "name it without 'any:'"
             )
         object.__setattr__(self, "classes", tuple(dict.fromkeys(classes)))
         object.__setattr__(self, "name", name)
@@ -55,8 +55,8 @@ class AnyOf(Outcome):
         """
         if sigmoid or self.ending == "sigmoid":
             raise TargetError(
-                "sigmoids are independent of each other, so that there is no probability of any of "
-                "several classes; take the classes one by one"
+                "the classes have independent sigmoids, so there is no joint probability "
+                "of several classes. Explain the classes one by one"
             )
         if self.ending is not None:
             return self(outputs)

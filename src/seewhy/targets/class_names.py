@@ -24,11 +24,11 @@ def find_class(name: str, labels: Sequence[str] | None) -> int:
         TargetError: The name fits no class (the nearest are named) or several (they are listed).
     """
     if not _plain(name):
-        raise TargetError("an empty class name came; give a class's name or its index")
+        raise TargetError("the class name is empty. Give the name of a class or its index")
     if not labels:
         raise TargetError(
-            f"class {name!r} cannot be looked up: the model has no labels; give labels, or the "
-            "class's index"
+            f"class {name!r} cannot be looked up, because the model has no labels. Give "
+            "labels, or the index of the class"
         )
     matches = exact_matches(name, labels) or classes_with(name, labels)
     if len(matches) == 1:
@@ -37,14 +37,16 @@ def find_class(name: str, labels: Sequence[str] | None) -> int:
         more = f" and {len(matches) - 8} more" if len(matches) > 8 else ""
         listed = ", ".join(f"{index} ({labels[index]})" for index in matches[:8])
         raise TargetError(
-            f"{name!r} fits {len(matches)} classes: {listed}{more}; give the index of one, "
-            f"'any:{name}' for any of them, or several indices with commas"
+            f"{name!r} matches {len(matches)} classes: {listed}{more}. Give the index "
+            f"of one, 'any:{name}' for any of them, or several indices separated by "
+            "commas"
         )
     parts = [part.strip() for part in name.split(",")]
     if len(parts) > 1 and all(exact_matches(part, labels) for part in parts):
         raise TargetError(
-            f"no class is called {name!r}, but {len(parts)} classes are; a target is one of them: "
-            f"repeat --target (target=({', '.join(map(repr, parts))}))"
+            f"no class is called {name!r}, but each of its {len(parts)} parts is a "
+            "class. For several classes, repeat --target "
+            f"(target=({', '.join(map(repr, parts))}))"
         )
     suggested = ", ".join(f"{each!r} ({index})" for index, each in nearest_classes(name, labels))
     hint = (

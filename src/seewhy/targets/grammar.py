@@ -1,4 +1,4 @@
-"""From what a user wrote to a target."""
+"""Parse what a user wrote into a target."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def parse_target(spec: Any, labels: Labels = None) -> Choice:
         spec = spec.tolist()  # a number where it has no axis
         if isinstance(spec, list) and not all(is_integer(index) for index in spec):
             raise TargetError(
-                "an array given as target holds one class index an image: integers, one axis"
+                "an array given as target must have one axis of integers: one class index per image"
             )
     if isinstance(spec, tuple):
         return Several(*(parse_target(each, labels) for each in spec))
@@ -175,14 +175,14 @@ def _number(text: str, whole: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise TargetError(f"{text!r} in target {whole!r} is no number") from None
+        raise TargetError(f"{text!r} in target {whole!r} is not a number") from None
 
 
 def _parse_one(words: str, labels: Labels, whole: str) -> Target:
     """A part of `whole` that stands for exactly one target."""
     if isinstance(choice := _parse_words(words.strip(), labels), Target):
         return choice
-    raise TargetError(f"{words!r} stands for several targets; target {whole!r} takes one there")
+    raise TargetError(f"{words!r} stands for several targets, but target {whole!r} needs one there")
 
 
 def _named(name: str, labels: Labels) -> ClassScore:

@@ -206,9 +206,9 @@ class Binary(Outcome):
         logits = as_logits(outputs)
         if logits.shape[1] != 1:
             raise TargetError(
-                f"a positive or negative side needs one logit an image, but the network gives "
-                f"{logits.shape[1]}; name the class instead: ClassScore(1), or target='1' or "
-                "target='class:NAME'"
+                "a positive or negative side needs one logit per image, but the network "
+                f"returns {logits.shape[1]}. Name the class instead: ClassScore(1), or "
+                "target='1' or target='class:NAME'"
             )
         if self.positive:
             return logits[:, 0]
@@ -241,8 +241,9 @@ class Regression(Target):
         values = as_logits(outputs)
         if self.index >= values.shape[1]:
             raise TargetError(
-                f"output {self.index} is out of range: the network gives {values.shape[1]} "
-                f"numbers an image, the last is output {values.shape[1] - 1}"
+                f"output {self.index} is out of range: the network returns "
+                f"{values.shape[1]} numbers per image, and the last is output "
+                f"{values.shape[1] - 1}"
             )
         return values[:, self.index]
 
@@ -265,7 +266,7 @@ class Predicted(Outcome):
         object.__setattr__(self, "rank", whole_number(self.rank, "a rank"))
 
     def _score(self, _outputs: Tensor) -> Tensor:
-        raise TargetError("which class is predicted differs by image; call resolve() first")
+        raise TargetError("the predicted class differs between images; call resolve() first")
 
     def chance(self, outputs: Tensor, sigmoid: bool) -> Tensor:  # noqa: ARG002
         """None before it is settled."""
@@ -296,8 +297,8 @@ class Probability(Target):
         of = _as_target(of)
         if not isinstance(of, Outcome):
             raise TargetError(
-                "a probability belongs to a class, a binary side, a region, a box, a token or "
-                f"Predicted(), not to {of!r}"
+                "only a class, a binary side, a region, a box, a token or Predicted() has "
+                f"a probability, not {of!r}"
             )
         object.__setattr__(self, "of", of)
         object.__setattr__(self, "sigmoid", sigmoid)
@@ -359,17 +360,21 @@ class Finer(Target):
     ) -> None:
         if isinstance(references, str):
             raise TargetError(
-                f"references={references!r} came; give how many similar classes to take, or a "
-                "list of classes"
+                "references must be the number of similar classes or a list of classes, "
+                f"not {references!r}"
             )
         if isinstance(references, Sequence):
             references = tuple(map(_as_target, references))
         else:
             references = whole_number(references, "the number of similar classes")
         if not references:
-            raise TargetError("a class is set against at least one similar class, but none came")
+            raise TargetError(
+                "a class must be compared with at least one similar class, but none was given"
+            )
         if not _is_number(gamma) or not 0 <= gamma < math.inf:
-            raise TargetError(f"gamma is a number from 0 up (0.6 in the paper), not {gamma!r}")
+            raise TargetError(
+                f"gamma must be a number of at least 0 (0.6 in the paper), not {gamma!r}"
+            )
         object.__setattr__(self, "of", _as_target(of))
         object.__setattr__(self, "references", references)
         object.__setattr__(self, "gamma", float(gamma))
@@ -379,12 +384,14 @@ class Finer(Target):
             if isinstance(inner, Binary):
                 raise TargetError(
                     "a single logit has only one other side, so 'finer:' says no more than "
-                    "'positive' or 'negative'; take that"
+                    "'positive' or 'negative'. Use one of those"
                 )
             if not isinstance(inner, ClassScore | Predicted):
-                raise TargetError(f"finer sets a class against others, not {part!r}")
+                raise TargetError(f"finer compares a class with other classes, not {part!r}")
         if self.of in listed or len(set(listed)) < len(listed):
-            raise TargetError("the similar classes are other classes than the target's, each once")
+            raise TargetError(
+                "the similar classes must differ from the class of the target and from each other"
+            )
 
     def settled(self, outputs: Tensor, labels: Labels = None) -> Finer:
         """With its similar classes found in one image's outputs (1, classes)."""
@@ -426,7 +433,7 @@ class Finer(Target):
         return f"{self.of.describe(labels)} − {self.gamma:g} × mean({similar})"
 
 
-_NO_REFERENCES = "which classes are most similar differs by image; call resolve() first"
+_NO_REFERENCES = "the most similar classes differ between images; call resolve() first"
 
 
 @dataclass(frozen=True)
@@ -502,22 +509,23 @@ class Function(Target):
     def _score(self, outputs: Tensor) -> Tensor:
         if self.function is None:
             raise TargetError(
-                f"the function {self.name!r} was loaded from a file, which keeps its name only; "
-                "give the function again"
+                f"the function {self.name!r} was loaded from a file, which stores only its "
+                "name. Give the function again"
             )
         outputs = checked_outputs(outputs)
         scores = self.function(outputs)
         if not isinstance(scores, Tensor) or scores.shape != outputs.shape[:1]:
             came = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise TargetError(
-                f"target function {self.name!r} returned {came}; one number an image is wanted, "
-                f"a tensor of shape ({outputs.shape[0]},)"
+                f"target function {self.name!r} returned {came}, but it must return one "
+                f"number per image, a tensor of shape ({outputs.shape[0]},)"
             )
         unfollowed = outputs.requires_grad and torch.is_grad_enabled() and not scores.requires_grad
         if unfollowed or not scores.is_floating_point():
             raise TargetError(
-                f"target function {self.name!r} returned numbers with no gradient to the output; "
-                "use differentiable torch operations (no argmax, detach, item or numpy)"
+                f"target function {self.name!r} returned numbers without a gradient to the "
+                "output. Use differentiable torch operations (no argmax, detach, item or "
+                "numpy)"
             )
         return checked_outputs(scores)
 
@@ -580,8 +588,8 @@ def wide_logits(logits: Tensor) -> Tensor:
     """Logits in float64, without −inf, whose gradients would be NaN."""
     if logits.isposinf().any():
         raise TargetError(
-            "the network's output holds +inf, which has no probability; run it in float32 and "
-            "check the input"
+            "the network's output contains +inf, so it has no probabilities. Run the "
+            "network in float32 and check the input"
         )
     # Double keeps the margin's rounding out of the exponent; Metal has no double.
     wide = logits if logits.device.type == "mps" else logits.double()
@@ -615,15 +623,15 @@ def class_column(index: int | str, classes: int, *, one: bool = False) -> int:
     """
     if isinstance(index, str):
         raise TargetError(
-            f"class {index!r} is still a name; resolve the target with labels first, "
-            "or give the class's index"
+            f"class {index!r} is still a name. Resolve the target with labels first, or "
+            "give the index of the class"
         )
     if classes == 1 and not one:
         raise TargetError(ONE_NUMBER)
     if index >= classes:
         raise TargetError(
-            f"class {index} is out of range: the network has {classes} classes, "
-            f"give an index from 0 to {classes - 1}"
+            f"class {index} is out of range: the network has {classes} classes. Give an "
+            f"index from 0 to {classes - 1}"
         )
     return index
 
@@ -645,10 +653,10 @@ def is_integer(value: object) -> bool:
 def whole_number(value: object, what: str) -> int:
     """The number, from 0 up; `what` names it in the error."""
     if not is_integer(value):
-        raise TargetError(f"{what} is a whole number from 0 up, not {value!r}")
+        raise TargetError(f"{what} must be a whole number of at least 0, not {value!r}")
     number = operator.index(cast(int, value))
     if number < 0:
-        raise TargetError(f"{what} counts from 0 up, but {number} came")
+        raise TargetError(f"{what} must be at least 0, not {number}")
     return number
 
 
@@ -665,13 +673,19 @@ def _settle_operands(combined: Sum | Product) -> None:
     for name in ("a", "b"):
         value = getattr(combined, name)
         if not _is_operand(value):
-            raise TargetError(f"targets combine with targets and numbers, not with {value!r}")
+            raise TargetError(
+                f"a target can be combined only with targets and numbers, not with {value!r}"
+            )
         if not isinstance(value, Target):
             object.__setattr__(combined, name, float(value))
             if not math.isfinite(value):
-                raise TargetError(f"targets combine with finite numbers, not with {value!r}")
+                raise TargetError(
+                    f"a target can be combined only with finite numbers, not with {value!r}"
+                )
     if isinstance(combined.a, float) and isinstance(combined.b, float):
-        raise TargetError(f"{combined.a:g} and {combined.b:g} are numbers; one must be a target")
+        raise TargetError(
+            f"{combined.a:g} and {combined.b:g} are both numbers, but one of them must be a target"
+        )
 
 
 def _value(part: Target | float, outputs: Tensor) -> Tensor | float:
@@ -690,5 +704,5 @@ def _as_target(value: Target | int | str) -> Target:
     if isinstance(value, Target):
         return value
     if isinstance(value, Choice):
-        raise TargetError(f"{value!r} stands for several targets where one is wanted")
+        raise TargetError(f"{value!r} stands for several targets, but one is needed here")
     return ClassScore(value)

@@ -40,7 +40,9 @@ class Token(Outcome):
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", class_index(self.index))
         if not is_integer(self.position):
-            raise TargetError(f"a position is a whole number, not {self.position!r}")
+            raise TargetError(
+                f"the position of a token must be a whole number, not {self.position!r}"
+            )
 
     def _score(self, outputs: Tensor) -> Tensor:
         at = _at(as_positions(outputs), self.position, 1)[:, 0]
@@ -85,9 +87,11 @@ class Sentence(Outcome):
         listed = tokens.flatten().tolist() if isinstance(tokens, Tensor) else tokens
         numbers = tuple(whole_number(each, "a token's number") for each in listed)
         if not numbers:
-            raise TargetError("a text without tokens came; give at least one")
+            raise TargetError("the text has no tokens. Give at least one")
         if start is not None and not is_integer(start):
-            raise TargetError(f"start is a position, a whole number, not {start!r}")
+            raise TargetError(
+                f"start must be the position of a token, a whole number, not {start!r}"
+            )
         object.__setattr__(self, "tokens", numbers)
         object.__setattr__(self, "start", start)
         object.__setattr__(self, "label", label)
@@ -118,8 +122,8 @@ def _at(rows: Tensor, start: int, count: int) -> Tensor:
     first = start + positions if start < 0 else start
     if not 0 <= first <= positions - count:
         raise TargetError(
-            f"{count} token{'s' if count > 1 else ''} from position {start} on came, but the "
-            f"network's output has {positions} positions"
+            f"the text has {count} token{'s' if count > 1 else ''} from position "
+            f"{start} on, but the network's output has only {positions} positions"
         )
     return rows[:, first : first + count]
 
@@ -133,5 +137,5 @@ def _logs(rows: Tensor, ending: Ending) -> Tensor:
 
 def _probability(score: Tensor, sigmoid: bool) -> Tensor:
     if sigmoid:
-        raise TargetError("a token's probability is a softmax over the vocabulary; take 'p:'")
+        raise TargetError("the probability of a token is a softmax over the vocabulary. Use 'p:'")
     return score.exp()

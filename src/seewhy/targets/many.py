@@ -17,7 +17,7 @@ class TopK(Choice):
     def __post_init__(self) -> None:
         object.__setattr__(self, "k", whole_number(self.k, "the number of top classes"))
         if self.k == 0:
-            raise TargetError("top0 came; ask for at least one class: top1")
+            raise TargetError("top0 asks for no class. Use top1 or more")
 
     def _words(self, _labels: Labels) -> str:
         return f"top {self.k} classes"
@@ -31,7 +31,7 @@ class Several(Choice):
 
     def __init__(self, *targets: Choice | int | str) -> None:
         if not targets:
-            raise TargetError("no target came; give Several at least one")
+            raise TargetError("Several needs at least one target, but none was given")
         object.__setattr__(self, "targets", tuple(map(_one_image, targets)))
 
     def __repr__(self) -> str:
@@ -61,7 +61,8 @@ def _one_image(value: Choice | int | str) -> Choice:
     """What can stand for one image; a class index or name is that class."""
     if isinstance(value, PerImage):
         raise TargetError(
-            "a list came inside a tuple or a list; a list holds one target for each image of the "
-            "batch, each of which may be a tuple of several"
+            "a list of targets is inside a tuple or another list. A list holds one "
+            "target for each image of the batch, and each of these may be a tuple of "
+            "several"
         )
     return value if isinstance(value, Choice) else ClassScore(value)

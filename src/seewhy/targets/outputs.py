@@ -16,8 +16,8 @@ Ending: TypeAlias = Literal["softmax", "sigmoid"] | None
 classes that exclude one another (softmax), or of each class on its own (sigmoid). None: logits."""
 
 ONE_NUMBER = (
-    "the model gives one number an image: say target='positive' or 'negative' for a two-class "
-    "logit, or target='output:0' for a value"
+    "the model returns one number per image. Use target='positive' or "
+    "'negative' for a two-class logit, or target='output:0' for a value"
 )
 
 
@@ -27,8 +27,8 @@ def checked_outputs(outputs: Tensor) -> Tensor:
         raise TargetError(f"the network's output is a {type(outputs).__name__}, not a tensor")
     if not outputs.is_floating_point() or outputs.ndim == 0:
         raise TargetError(
-            f"the network's output is {outputs.dtype} of shape {tuple(outputs.shape)}; float "
-            "outputs (batch, classes) are wanted"
+            "the network's output must be floats of shape (batch, classes), not "
+            f"{outputs.dtype} of shape {tuple(outputs.shape)}"
         )
     return outputs.float() if outputs.dtype.itemsize < 4 else outputs
 
@@ -47,9 +47,9 @@ def as_logits(outputs: Tensor) -> Tensor:
     outputs = without_single_axes(checked_outputs(outputs))
     if outputs.ndim > 2 or (outputs.ndim == 2 and outputs.shape[1] == 0):
         raise TargetError(
-            f"the network's output has shape {tuple(outputs.shape)}, where (batch, classes) or "
-            f"(batch,) is wanted; {_instead(outputs)}give as target a function of the output that "
-            "returns one number an image, shape (batch,)"
+            "the network's output must have shape (batch, classes) or (batch,), not "
+            f"{tuple(outputs.shape)}; {_instead(outputs)}give as target a function of "
+            "the output that returns one number per image, shape (batch,)"
         )
     return outputs[:, None] if outputs.ndim == 1 else outputs
 
@@ -57,22 +57,23 @@ def as_logits(outputs: Tensor) -> Tensor:
 def _instead(outputs: Tensor) -> str:
     """Which targets such outputs have."""
     if is_detections(outputs):
-        return "boxes have targets of their own (a class, 'CLASS@x1,y1,x2,y2', 'box:0'); or "
+        return "use a class, 'CLASS@x1,y1,x2,y2' or 'box:0' for boxes, or "
     if is_maps(outputs):
         some = "their only class, 0," if outputs.shape[1] == 1 else "a class,"
-        return f"maps have targets of their own ({some} 'CLASS@x,y', Region(class, mask)); or "
+        return f"use {some} 'CLASS@x,y' or Region(class, mask) for maps, or "
     if outputs.ndim == 3:
         return (
-            "of (batch, positions, vocabulary) take 'token:NUMBER' or Sentence(tokens), of "
-            "(batch, classes, length) Region(class, mask), of a detector's head say how to read "
-            "it with output= ('yolo', 'detr', ...), of one map an image, (batch, height, width), "
-            "say output=lambda out: out[:, None]; or "
+            "use 'token:NUMBER' or Sentence(tokens) for (batch, positions, "
+            "vocabulary), use Region(class, mask) for (batch, classes, length), say "
+            "how to read the head of a detector with output= ('yolo', 'detr', ...), "
+            "give output=lambda out: out[:, None] for one map per image (batch, "
+            "height, width), or "
         )
     return ""
 
 
 def is_maps(outputs: Tensor) -> bool:
-    """Whether the outputs are a map of two or three axes for each class; one position is none."""
+    """Whether the outputs have a map of two or three axes per class, with several positions."""
     return without_single_axes(outputs).ndim in (4, 5) and 0 not in outputs.shape
 
 
@@ -98,8 +99,8 @@ def as_maps(outputs: Tensor) -> Tensor:
     outputs = checked_outputs(outputs)
     if outputs.ndim not in (3, 4, 5) or 0 in outputs.shape:
         raise TargetError(
-            f"a region is a part of a map, (batch, classes, height, width), but the network's "
-            f"output has shape {tuple(outputs.shape)}; name the class alone"
+            "a region is a part of a map (batch, classes, height, width), but the "
+            f"network's output has shape {tuple(outputs.shape)}. Name only the class"
         )
     return outputs
 
@@ -109,9 +110,10 @@ def as_detections(outputs: Tensor) -> Tensor:
     outputs = checked_outputs(outputs)
     if not is_detections(outputs):
         raise TargetError(
-            "a box is scored in (batch, n, 4 + classes): x1, y1, x2, y2, then scores from 0 to 1; "
-            f"the network's output {tuple(outputs.shape)} does not hold that, so say how to read "
-            "it with output= ('yolo', 'detr', ..., or a function of the output)"
+            "boxes need an output of shape (batch, n, 4 + classes): x1, y1, x2, y2, "
+            f"then scores from 0 to 1. The network's output {tuple(outputs.shape)} is "
+            "not of this form, so say how to read it with output= ('yolo', 'detr', "
+            "..., or a function of the output)"
         )
     return outputs
 
@@ -121,8 +123,8 @@ def as_positions(outputs: Tensor) -> Tensor:
     outputs = checked_outputs(outputs)
     if outputs.ndim != 3 or 0 in outputs.shape:
         raise TargetError(
-            "a token has a probability in (batch, positions, vocabulary), but the network's "
-            f"output has shape {tuple(outputs.shape)}"
+            "tokens need an output of shape (batch, positions, vocabulary), but the "
+            f"network's output has shape {tuple(outputs.shape)}"
         )
     return outputs
 
@@ -151,8 +153,9 @@ def class_count(outputs: Tensor, labels: Sequence[str] | None) -> int:
     binary = outputs_an_image == 1 and not maps and labels is not None and len(labels) == 2
     if labels and len(labels) != outputs_an_image and not binary:
         raise TargetError(
-            f"{len(labels)} labels came for a network with {outputs_an_image} "
-            f"{'output' if outputs_an_image == 1 else 'classes'}; give one label a class"
+            f"{len(labels)} labels were given, but the network has {outputs_an_image} "
+            f"{'output' if outputs_an_image == 1 else 'classes'}. Give one label per "
+            "class"
         )
     return 2 if binary else outputs_an_image
 
@@ -169,9 +172,9 @@ def ranking(
     if missing:
         which = ", ".join(map(str, missing[:5])) + (" and more" if len(missing) > 5 else "")
         raise TargetError(
-            f"the network's output holds NaN ({len(missing)} of {len(scores)} images), so no "
-            f"class is predicted for image {which} (counted from 0); run it in float32 and check "
-            "the input"
+            f"the network's output contains NaN ({len(missing)} of {len(scores)} "
+            f"images), so no class is predicted for image {which} (counted from 0). Run "
+            "the network in float32 and check the input"
         )
     if scores.shape[1] == 1:
         even = 0 if ending is None else 0.5
@@ -197,15 +200,15 @@ def nearest_classes(outputs: Tensor, index: int, count: int, ending: Ending = No
         logits = logits.log() if ending == "softmax" else logits.logit()
     if not logits[index].isfinite():
         raise TargetError(
-            f"the logit of class {index} is {float(logits[index])}, so no class is near to it; "
-            "run the network in float32 and check the input"
+            f"the logit of class {index} is {float(logits[index])}, so no class is "
+            "similar to it. Run the network in float32 and check the input"
         )
     distances = (logits - logits[index]).abs()
     distances[index] = math.inf
     order = distances.nan_to_num(nan=math.inf).argsort(stable=True)
     near = [each for each in order.tolist() if distances[each].isfinite()][:count]
     if not near:
-        raise TargetError(f"there is no class beside class {index} to set it against")
+        raise TargetError(f"there is no other class to compare class {index} with")
     return near
 
 

@@ -64,4 +64,4 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if hasattr(value, "to_json"):
         return cast(Any, value.to_json())
-    raise TypeError(f"{type(value).__name__} is none of JSON's types")
+    raise TypeError(f"{type(value).__name__} is not a type that JSON has")

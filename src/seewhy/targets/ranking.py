@@ -56,8 +56,8 @@ def box_of_class(outputs: Tensor, index: int, words: str) -> Target:
     others = {str(one.index): None for one, _ in detected(outputs, 32)[0]}
     there = f"only boxes of class {', '.join(others)}" if others else "nor any other box"
     raise TargetError(
-        f"the detector gives no box of '{words}', {there}; lower its score threshold, or say where "
-        "to look: 'CLASS@x1,y1,x2,y2'"
+        f"the detector found no box of '{words}', {there}. Lower its score "
+        "threshold, or give the box: 'CLASS@x1,y1,x2,y2'"
     )
 
 

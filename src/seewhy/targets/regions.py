@@ -50,7 +50,7 @@ class Mask:
         if sum(self.runs) != math.prod(self.size):
             raise TargetError(f"the mask's runs do not add up to its size {self.size}")
         if not sum(self.runs[1::2]):
-            raise TargetError("the mask is empty; a region has at least one position")
+            raise TargetError("the mask is empty. A region needs at least one position")
 
     @classmethod
     def of(cls, array: np.ndarray | Tensor, name: str = "in the mask") -> Mask:
@@ -59,8 +59,9 @@ class Mask:
             array = array.detach().cpu().numpy()
         if array.dtype != bool or array.ndim not in _POOL:
             raise TargetError(
-                f"a region's mask is a boolean array with the map's axes, not {array.dtype} of "
-                f"shape {array.shape}; compare it with something: mask > 0"
+                "the mask of a region must be a boolean array with the axes of the map, "
+                f"not {array.dtype} of shape {array.shape}. Compare it with a number, as in "
+                "mask > 0"
             )
         flat = array.ravel()
         changes = np.flatnonzero(np.diff(flat)) + 1
@@ -86,7 +87,8 @@ class Mask:
         inside = torch.from_numpy(self.array()).to(like.device, like.dtype)
         if len(size) != inside.ndim:
             raise TargetError(
-                f"the mask has the size {self.size}, and the network gives maps of {tuple(size)}"
+                f"the mask has the size {self.size}, but the network returns maps of the "
+                f"size {tuple(size)}"
             )
         if inside.shape != tuple(size):
             pool: Any = _POOL[inside.ndim]
@@ -139,7 +141,9 @@ class Region(Outcome):
         where = self.where
         if where == "peak":
             if maps.ndim != 4:
-                raise TargetError("a peak is a position x, y of a map with two axes; give a mask")
+                raise TargetError(
+                    "a peak is a position x, y of a map with two axes. Give a mask instead"
+                )
             row, column = divmod(int(maps[0, index].argmax()), maps.shape[3])
             where = (column, row)
         elif isinstance(where, Region):
@@ -170,17 +174,19 @@ class Region(Outcome):
             inside = weights > 0
             return (maps.flatten(1)[:, inside] * weights[inside]).sum(1)
         if not isinstance(self.where, tuple):
-            raise TargetError("where a class is predicted differs by image; call resolve() first")
+            raise TargetError(
+                "the predicted region of a class differs between images; call resolve() first"
+            )
         if len(size) != 2:
             raise TargetError(
-                f"a place is told as x, y or as a box in a map with two axes, and this one has "
-                f"the size {tuple(size)}; give a mask"
+                "a place given as x, y or as a box needs a map with two axes, but this map "
+                f"has the size {tuple(size)}. Give a mask instead"
             )
         left, upper, right, lower = (*self.where, *(each + 1 for each in self.where))[:4]
         columns, rows = _within(left, right, size[1]), _within(upper, lower, size[0])
         if columns.start >= columns.stop or rows.start >= rows.stop:
             raise TargetError(
-                f"{_told(self.where)} holds no position of the network's map, which has "
+                f"{_told(self.where)} contains no position of the network's map, which has "
                 f"{size[1]} columns and {size[0]} rows"
             )
         return maps[:, rows, columns].flatten(1).mean(1)
@@ -220,9 +226,10 @@ def _where_predicted(
         there = f"only {named}" if others else "nor any other class"
         more = " and more" if len(others) > 8 else ""
         raise TargetError(
-            f"no position is predicted as '{class_words(index, label, labels)}', {there}{more}; "
-            f"say where to look: its highest position '{index}@peak', a position 'CLASS@x,y', a "
-            "box 'CLASS@x1,y1,x2,y2', or Region(class, mask)"
+            f"no position is predicted as '{class_words(index, label, labels)}', "
+            f"{there}{more}. Ask for its highest position with '{index}@peak', for a "
+            "position with 'CLASS@x,y', for a box with 'CLASS@x1,y1,x2,y2', or for "
+            "Region(class, mask)"
         )
     return Mask.of(inside, "where predicted")
 
@@ -256,8 +263,8 @@ def _numbers(where: Any) -> tuple[float, ...]:
         fits = False
     if not fits or (len(numbers) == 4 and (numbers[0] >= numbers[2] or numbers[1] >= numbers[3])):
         raise TargetError(
-            f"a place is x, y, or a box x1, y1, x2, y2 with x1 < x2 and y1 < y2, or a boolean "
-            f"mask, or 'peak'; not {where!r}"
+            "a place must be x, y, or a box x1, y1, x2, y2 with x1 < x2 and y1 < y2, "
+            f"or a boolean mask, or 'peak', not {where!r}"
         )
     return numbers
 

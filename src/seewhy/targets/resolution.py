@@ -93,8 +93,9 @@ def resolve(
     ending = ending or ending_of(outputs)
     if isinstance(choice, PerImage) and len(choice.targets) != batch:
         raise TargetError(
-            f"{len(choice.targets)} targets came in a list for a batch of {batch} images; a list "
-            "holds one target for each image, a tuple several for every image"
+            f"the list has {len(choice.targets)} targets, but the batch has {batch} "
+            "images. A list holds one target for each image; a tuple holds several "
+            "targets for every image"
         )
     spatial = is_maps(outputs) or is_detections(outputs)
     most = _asked(choice)
@@ -132,8 +133,8 @@ def resolve(
     counts = [len(each) for each in targets]
     if len(set(counts)) > 1:
         raise TargetError(
-            f"the images have different numbers of targets ({', '.join(map(str, counts))}); give "
-            "every image as many"
+            "the images have different numbers of targets "
+            f"({', '.join(map(str, counts))}). Give every image the same number"
         )
     given = choice.targets if isinstance(choice, PerImage) else (choice,)
     several = not all(isinstance(each, Target) for each in given)
@@ -166,7 +167,9 @@ def _spread(choice: Choice, found: list[Target]) -> Iterator[Target]:
             yield from _spread(each, found)
     elif isinstance(choice, TopK):
         if choice.k > len(found):
-            raise TargetError(f"top{choice.k} came, but {_there_are(found)}")
+            raise TargetError(
+                f"target top{choice.k} needs {choice.k} classes, but {_there_are(found)}"
+            )
         yield from (Predicted(rank) for rank in range(choice.k))
     elif isinstance(choice, Target):
         yield choice

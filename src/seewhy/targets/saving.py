@@ -44,7 +44,9 @@ def target_from_json(saved: Any) -> Choice:
         return _own(saved)
     makers = _makers()
     if not isinstance(kind, str) or kind not in makers:
-        raise TargetError(f"{saved!r} is not a saved target; known kinds are {', '.join(makers)}")
+        raise TargetError(
+            f"{saved!r} is not a saved target. The known kinds are {', '.join(makers)}"
+        )
     parts = {name: _part(value) for name, value in saved.items() if name != "kind"}
     try:
         return cast(Choice, makers[kind](**parts))
@@ -66,36 +68,36 @@ def restored_or_named(saved: Any, words: str) -> Target:
         target = target_from_json(saved)
         if isinstance(target, Target):
             return target
-        why = "it stands for several targets; name the one that is meant"
+        why = "it stands for several targets. Name one of them"
     except TargetError as error:
         if not isinstance(saved, dict) or not isinstance(saved.get("kind"), str):
             raise
-        why = f"{error}; give the target anew"
+        why = f"{error}. Give the target again"
     return Unrestored(saved["kind"], words, why, json.dumps(saved))
 
 
 def _own(saved: dict[str, Any]) -> Target:
     name, words, parts = saved.get("class"), saved.get("words"), saved.get("parts")
     if not isinstance(name, str) or not isinstance(words, str):
-        raise TargetError(f"{saved!r} is not a saved target; it has no class or no words")
+        raise TargetError(f"{saved!r} is not a saved target, because it has no class or no words")
     # The last one: a notebook's cell that is run again defines its class anew.
     known = [one for one in _kinds_of(Target) if is_own(one) and class_name(one) == name]
     if not known:
         why = (
-            "that class is not defined here. Import the module that defines it and load the file "
-            "again, or give the target anew"
+            "that class is not defined here. Import the module that defines it and "
+            "load the file again, or give the target again"
         )
     elif not isinstance(parts, dict) or not is_dataclass(known[-1]):
         why = (
-            "it comes back only where it is a dataclass whose fields are numbers, texts, targets "
-            "or tuples of these. Give the target anew"
+            "only a dataclass whose fields are numbers, texts, targets or tuples of "
+            "these can be loaded again. Give the target again"
         )
     else:
         make = cast(Callable[..., Target], known[-1])
         try:
             return make(**{part: _own_part(value) for part, value in parts.items()})
         except Exception as error:  # the user's own class, which may refuse its parts in any way
-            why = f"that class does not take the parts saved ({error}). Give the target anew"
+            why = f"that class does not accept the saved parts ({error}). Give the target again"
     return Unrestored(name, words, why, json.dumps(saved))
 
 

@@ -36,10 +36,11 @@ class Similarity(Target):
         values = np.asarray(embedding, np.float64)
         if values.ndim == 0 or values.size != values.shape[-1] or not values.any():
             raise TargetError(
-                f"an embedding of shape {values.shape} came; one vector that is not zero is wanted"
+                "an embedding must be one vector that is not zero, not an array of shape "
+                f"{values.shape}"
             )
         if not all(map(math.isfinite, values.ravel())):
-            raise TargetError("the embedding holds NaN or infinity")
+            raise TargetError("the embedding contains NaN or infinity")
         object.__setattr__(self, "embedding", tuple(values.ravel().tolist()))
         object.__setattr__(self, "name", name)
 
@@ -47,8 +48,8 @@ class Similarity(Target):
         own = checked_outputs(outputs).flatten(1)
         if own.shape[1] != len(self.embedding):
             raise TargetError(
-                f"an embedding of {len(self.embedding)} numbers came, but the network gives "
-                f"{tuple(outputs.shape[1:])} an image; name its embedding with output="
+                f"the embedding has {len(self.embedding)} numbers, but the network returns "
+                f"{tuple(outputs.shape[1:])} per image. Name its embedding with output="
             )
         return cosine_similarity(own, own.new_tensor(self.embedding)[None], dim=1)
 
