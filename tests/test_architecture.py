@@ -66,12 +66,12 @@ MAY_IMPORT = {
         "images", "one_line", "progress", "version", "errors",
     },
     "features": {
-        "explainer", "models", "targets", "layers", "images", "render", "one_line", "saving",
-        "errors",
+        "explainer", "meaning", "precision", "models", "targets", "layers", "images", "render",
+        "one_line", "saving", "errors",
     },
     "concepts": {
-        "explainer", "explanation", "models", "methods", "targets", "layers", "images",
-        "render", "one_line", "saving", "errors",
+        "explainer", "explanation", "meaning", "precision", "models", "methods", "targets",
+        "layers", "images", "render", "one_line", "saving", "errors",
     },
     "comparison": {
         "explainer", "explanation", "methods", "models", "layers", "images", "render",

@@ -346,7 +346,7 @@ def test_a_function_needs_no_gradient_where_none_is_taken() -> None:
 
 @pytest.mark.parametrize("outputs", [torch.zeros(2, 3).long(), torch.tensor(1.0), [1.0]])
 def test_outputs_are_float_tensors(outputs: object) -> None:
-    with pytest.raises(TargetError, match="the network's output (is|must be)"):
+    with pytest.raises(TargetError, match=r"the network's output (is|must be)"):
         ClassScore(0)(outputs)  # type: ignore[arg-type]
 
 
