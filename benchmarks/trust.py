@@ -174,15 +174,15 @@ class Run:
         return dataclasses.replace(wanted, records=records)
 
 
-MEDIUM_RUN = Run("medium", (PLAIN, *MEDIUM), (*PLACE, *FAITHFUL), 40)
-COSTLY_RUN = Run("costly", (PLAIN, *COSTLY), (*PLACE, *FAITHFUL), 26, options={"masks": 1000})
+MEDIUM_RUN = Run("medium", (PLAIN, *MEDIUM), (*PLACE, *FAITHFUL), 14)
+COSTLY_RUN = Run("costly", (PLAIN, *COSTLY), (*PLACE, *FAITHFUL), 8, options={"masks": 1000})
 PLACE_RUN = Run(
     "place", (*CHEAP, smoothed_cam), ("pointing", "energy", "box-iou", "box-accuracy"), 400
 )
 BOXES_RUN = Run("boxes", CHEAP, PLACE, 120, metric_options=WITH_TOLERANCE)
-FAITH_RUN = Run("faith", CHEAP, (*FAITHFUL, "adcc", "coherency", "complexity"), 60)
+FAITH_RUN = Run("faith", CHEAP, (*FAITHFUL, "adcc", "coherency", "complexity"), 24)
 GRID_RUN = Run(
-    "grid", CHEAP, ("grid-pointing",), 400, metric_options={"grid-pointing": {"count": 100}}
+    "grid", CHEAP, ("grid-pointing",), 400, metric_options={"grid-pointing": {"count": 44}}
 )
 BOTH_RUN = Run(
     "both", (*CHEAP, "group-cam", "smooth-grad-cam++"), ON_MASKS, None, half=None,
@@ -191,23 +191,24 @@ BOTH_RUN = Run(
 TESTS_RUN = Run("tests", CHEAP, TESTS, 20)
 TESTS_OF_MORE = Run("tests", (PLAIN, "group-cam", "smooth-grad-cam++", "smooth-grad"), TESTS, 6)
 
-PARTS: dict[str, list[tuple[Run, Run | None, str]]] = {
-    "place": [
-        (PLACE_RUN, PLACE_RUN.chosen(400), "place"),
-        (MEDIUM_RUN, MEDIUM_RUN.chosen(12), "place"),
-        (COSTLY_RUN, COSTLY_RUN.chosen(8), "place"),
-        (BOXES_RUN, None, "boxes"),
+PARTS: dict[str, list[tuple[Run, str]]] = {
+    "place": [(PLACE_RUN, "place"), (MEDIUM_RUN, "place"), (COSTLY_RUN, "place")],
+    "boxes": [(BOXES_RUN, "boxes")],
+    "faithful": [(FAITH_RUN, "faithful"), (MEDIUM_RUN, "faithful"), (COSTLY_RUN, "faithful")],
+    "grid": [(GRID_RUN, "grid")],
+    "both": [(BOTH_RUN, "both")],
+    "tests": [(TESTS_RUN, "tests"), (TESTS_OF_MORE, "tests")],
+    "place-chosen": [
+        (PLACE_RUN.chosen(400), "place"), (MEDIUM_RUN.chosen(12), "place"),
+        (COSTLY_RUN.chosen(8), "place"),
     ],
-    "faithful": [
-        (FAITH_RUN, FAITH_RUN.chosen(24), "faithful"),
-        (MEDIUM_RUN, MEDIUM_RUN.chosen(12), "faithful"),
-        (COSTLY_RUN, COSTLY_RUN.chosen(8), "faithful"),
+    "faithful-chosen": [
+        (FAITH_RUN.chosen(24), "faithful"), (MEDIUM_RUN.chosen(12), "faithful"),
+        (COSTLY_RUN.chosen(8), "faithful"),
     ],
-    "grid": [(GRID_RUN, GRID_RUN.chosen(400), "grid")],
-    "both": [(BOTH_RUN, None, "both")],
-    "tests": [(TESTS_RUN, None, "tests"), (TESTS_OF_MORE, None, "tests")],
-}
-"""What is run for each part of the page: what judges, what was chosen on, and the columns."""
+    "grid-chosen": [(GRID_RUN.chosen(400), "grid")],
+}  # fmt: skip
+"""What is run for each part of the page, and the columns that are shown of it."""
 
 
 # --- The page ------------------------------------------------------------------------------------
@@ -263,29 +264,15 @@ def mark(found: seewhy.Evaluation, method: str, metric: str, subset: str) -> str
     return ""
 
 
-Cells = dict[tuple[str, str, str], dict[str, Any]]
-
-
-def cells_of(found: seewhy.Evaluation | None) -> Cells:
-    """The results by method, metric and subset."""
-    results = found.results if found else ()
-    return {(one["method"], one["metric"], one["subset"]): one for one in results}
-
-
-def table(found: seewhy.Evaluation, chosen: seewhy.Evaluation | None, columns: list[Column]) -> str:
+def table(found: seewhy.Evaluation, columns: list[Column]) -> str:
     """A row a method, the baselines last; columns of which nothing was measured are left out."""
-    cells, before = cells_of(found), cells_of(chosen)
+    cells = {(one["method"], one["metric"], one["subset"]): one for one in found.results}
     columns = [c for c in columns if any(key[1:] == c[:2] for key in cells)]
-    size, size_before = (
-        {c[:2]: max((one["n"] for key, one in some.items() if key[1:] == c[:2]), default=0)
-         for c in columns}
-        for some in (cells, before)
-    )  # fmt: skip
-    heads = [
-        f"{words}, n {size[metric, subset]}"
-        + (f" ({size_before[metric, subset]})" if chosen else "")
-        for metric, subset, words in columns
-    ]
+    size = {
+        column[:2]: max(one["n"] for key, one in cells.items() if key[1:] == column[:2])
+        for column in columns
+    }
+    heads = [f"{words}, n {size[metric, subset]}" for metric, subset, words in columns]
     rows = [f"| | {' | '.join(heads)} |", f"|---|{'--:|' * len(columns)}"]
     for method in found.methods:
         name = method["name"]
@@ -296,10 +283,8 @@ def table(found: seewhy.Evaluation, chosen: seewhy.Evaluation | None, columns: l
                 texts.append("")
                 continue
             said = f" {one['verdict']}" if "verdict" in one else mark(found, name, metric, subset)
-            fewer = f" [n {one['n']}]" if one["n"] < size[metric, subset] else ""
-            was = before.get((name, metric, subset))
-            compared = f" ({number(was)})" if was else ""
-            texts.append(f"{number(one)}{said}{compared}{fewer}")
+            fewer = f" (n {one['n']})" if one["n"] < size[metric, subset] else ""
+            texts.append(f"{number(one)}{said}{fewer}")
         if any(texts):
             shown = f"*{name}*" if method["baseline"] else title(name)
             rows.append(f"| {shown} | {' | '.join(texts)} |")
@@ -345,7 +330,8 @@ def setting(run: Run, found: seewhy.Evaluation, columns: list[Column]) -> str:
     chosen += [f"`{name}={value}`" for name, value in run.options.items()]
     counts = found.counts
     kind = f" with {' and '.join(run.both)}, the model right or wrong" if run.both else ""
-    half = " of the half that judges" if run.half else ""
+    halves = {"judged": " of the half that judges", "chosen": " of the half that was chosen on"}
+    half = halves.get(run.half or "", "")
     used = f"{counts['used']} of {counts['records']} pictures{half}{kind}"
     return f"{run.model} on {run.data}, {used}{'; ' if chosen else ''}{', '.join(chosen)}."
 
@@ -361,11 +347,10 @@ def main() -> None:
             write_part(PAGE, part, "trust.py", same(args.data, args.limit or 20))
             continue
         blocks = []
-        for run, before, shown in PARTS[part]:
+        for run, shown in PARTS[part]:
             found = run.measure(args.data, args.limit)
-            chosen = before.measure(args.data, args.limit) if before else None
             columns = COLUMNS[shown]
-            blocks.append(f"{setting(run, found, columns)}\n\n{table(found, chosen, columns)}")
+            blocks.append(f"{setting(run, found, columns)}\n\n{table(found, columns)}")
         write_part(PAGE, part, "trust.py", "\n\n".join(blocks))
 
 
