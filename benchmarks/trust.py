@@ -192,7 +192,8 @@ TESTS_RUN = Run("tests", CHEAP, TESTS, 20)
 TESTS_OF_MORE = Run("tests", (PLAIN, "group-cam", "smooth-grad-cam++", "smooth-grad"), TESTS, 6)
 
 PARTS: dict[str, list[tuple[Run, str]]] = {
-    "place": [(PLACE_RUN, "place"), (MEDIUM_RUN, "place"), (COSTLY_RUN, "place")],
+    "place": [(PLACE_RUN, "place"), (MEDIUM_RUN, "place")],
+    "place-costly": [(COSTLY_RUN, "place")],
     "boxes": [(BOXES_RUN, "boxes")],
     "faithful": [(FAITH_RUN, "faithful"), (MEDIUM_RUN, "faithful"), (COSTLY_RUN, "faithful")],
     "grid": [(GRID_RUN, "grid")],
