@@ -233,22 +233,22 @@ def test_an_array_of_another_kind_is_refused(
         return
     content[place] = array_file(array)
     path.write_bytes(packed({f"{name}.npy": data for name, data in content.items()}))
-    with pytest.raises(ImageError, match=f"whole.npz .*'{place}' is .* wanted"):
+    with pytest.raises(ImageError, match=f"whole.npz .*its '{place}' must be .*, not "):
         seewhy.load_explanation(path)
 
 
 @pytest.mark.parametrize(
     ("map_", "says"),
     [
-        ([["1", "2"]], "its 'map' is "),
-        ([[[1.0, 2.0]]], r"its 'map' is float32 \(1, 1, 2\)"),
-        ([1.0, 2.0], r"its 'map' is float32 \(2,\)"),
-        ([[True]], "its 'map' is bool"),
-        ([[None, 1.0]], "its 'map' is object"),
+        ([["1", "2"]], r"its 'map' must be float32 \(height, width\), not <U1 \(1, 2\)"),
+        ([[[1.0, 2.0]]], r"its 'map' must be .*, not float32 \(1, 1, 2\)"),
+        ([1.0, 2.0], r"its 'map' must be .*, not float32 \(2,\)"),
+        ([[True]], "its 'map' must be .*, not bool"),
+        ([[None, 1.0]], "its 'map' must be .*, not object"),
         ([[1.0], [1.0, 2.0]], "inhomogeneous"),
-        ([[]], "its 'map' is "),
-        ({}, "its 'map' is object"),
-        (3.0, "its 'map' is "),
+        ([[]], r"its 'map' must be .*, not float32 \(1, 0\)"),
+        ({}, "its 'map' must be .*, not object"),
+        (3.0, r"its 'map' must be .*, not float32 \(\)"),
         ("text", "is a text, and no PNG file"),
         (base64.b64encode(b"no picture").decode(), "is a text, and no PNG file"),
     ],
@@ -275,12 +275,15 @@ def test_whole_numbers_make_a_map_in_json(whole: Callable[[str], Path]) -> None:
     [
         ({"label": None}, "its 'label' must be a text, not None"),
         ({"score": "8"}, "its 'score' must be a number, not '8'"),
-        ({"score": True}, "its 'score' is True"),
+        ({"score": True}, "its 'score' must be a number, not True"),
         ({"warnings": "one"}, "its 'warnings' must be a list, not 'one'"),
-        ({"warnings": [1]}, r"its 'warnings\[0\]' is 1"),
-        ({"predictions": [{"index": 1.5}]}, r"its 'predictions\[0\].index' is 1.5"),
-        ({"predictions": [3]}, r"its 'predictions\[0\]' is 3"),
-        ({"versions": {"torch": 2}}, "its 'versions.torch' is 2"),
+        ({"warnings": [1]}, r"its 'warnings\[0\]' must be a text, not 1"),
+        (
+            {"predictions": [{"index": 1.5}]},
+            r"'predictions\[0\].index' must be a whole number, not 1.5",
+        ),
+        ({"predictions": [3]}, r"its 'predictions\[0\]' must be an object, not 3"),
+        ({"versions": {"torch": 2}}, "its 'versions.torch' must be a text, not 2"),
         ({"window": {"left": 1}}, "its 'window.top' is missing"),
         ({"window": {"left": 1, "top": 0, "right": 1, "bottom": 2}}, "edges in order"),
         ({"window": {"left": 0, "top": 0, "right": math.nan, "bottom": 2}}, "edges in order"),
@@ -288,7 +291,7 @@ def test_whole_numbers_make_a_map_in_json(whole: Callable[[str], Path]) -> None:
         ({"target": {}}, "not a saved target"),
         ({"preprocess": {"size": [0, 3]}}, "preprocessing"),
         ({"format": "seewhy explanation 9"}, "reads 'seewhy explanation 1'"),
-        ({"format": 3}, "its 'format' is 3"),
+        ({"format": 3}, "its 'format' must be a text, not 3"),
     ],
 )
 def test_facts_of_another_kind_are_named(
@@ -409,6 +412,6 @@ def test_a_file_that_runs_code_when_it_is_unpickled_is_not_unpickled(
     harm = np.empty((1, 1), object)
     harm[0, 0] = Harm()
     path.write_bytes(packed(members | {"map.npy": array_file(harm)}))
-    with pytest.raises(ImageError, match="'map' is object"):
+    with pytest.raises(ImageError, match=r"'map' must be .*, not object"):
         seewhy.load_explanation(path)
     assert not (tmp_path / "harm").exists()

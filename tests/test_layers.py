@@ -572,7 +572,7 @@ def test_names_modules_lists_and_wildcards() -> None:
         ("block*", "not found"),
         ([], "names no layer"),
         (3, "is a int"),
-        ("", "cannot be read"),
+        ("", "is not a valid name. Write name"),
         (nn.ReLU(), "not part of this model"),
     ],
 )

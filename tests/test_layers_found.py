@@ -765,7 +765,9 @@ def test_members_of_different_architectures_are_refused_with_the_reason(
     x = torch.rand(2, 3, 32, 32)
     for members in ((Net(), OtherNet()), (OtherNet(), Net()), (Net(), Net(), OtherNet())):
         model = make(*members).eval()
-        with pytest.raises(LayerError, match=r"side by side.*'members.[01].f.*one of them"):
+        with pytest.raises(
+            LayerError, match=r"several parallel networks.*'members.[01].f.*one of them"
+        ):
             seewhy.attribute(model, x, 1)
         alone = seewhy.attribute(model.members[0], x, 1, method="hires-cam")
         named = seewhy.attribute(model, x, 1, method="hires-cam", layer="members.0.f")

@@ -143,15 +143,15 @@ def test_no_more_than_a_tile_is_read_at_once(tmp_path: Path) -> None:
         ({"tile": 0}, MethodError, "tile must be a positive number"),
         ({"overlap": 1}, MethodError, "overlap must be a share.* not 1"),
         ({"batch_size": 0}, MethodError, "at least 1"),
-        ({"target": None}, TargetError, "name a class"),
+        ({"target": None}, TargetError, "Name a class"),
         ({"target": (1, 2)}, TargetError, "the same target"),
         ({"target": "predicted"}, TargetError, "each tile would predict its own class"),
         ({"target": "2 vs predicted"}, TargetError, "each tile would predict its own class"),
         ({"target": "top2"}, TargetError, "each tile would predict its own class"),
         ({"layer": ["0", "1"]}, MethodError, "several layers give several maps"),
         ({"tile": (8, 9)}, MethodError, "9 pixels gives 2 positions along dimension 1"),
-        ({"tile": 10}, MethodError, "10 pixels gives 2 positions along dimension 0, and one of 20 "
-         "gives 5; choose a tile that is a multiple"),
+        ({"tile": 10}, MethodError, "10 pixels gives 2 positions along dimension 0, but a tile of "
+         "20 gives 5. Choose a tile that is a multiple"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_tiled_is_refused(

@@ -154,7 +154,7 @@ def test_a_folder_with_something_in_it_is_not_written_to(seewhy, spots):
     result = seewhy("label", spots, "--model", "nothing-there", "--out", "there")
     assert result.exit_code == 2  # before the model is looked for
     assert "'there' already exists" in result.stderr
-    assert "it holds 'annotations.json'" in result.stderr
+    assert "it contains 'annotations.json'" in result.stderr
 
 
 @pytest.mark.parametrize("format_", WRITTEN)

@@ -184,7 +184,7 @@ def test_what_is_wrong_with_a_csv_is_named(tmp_path: Path, content: str, cause: 
 def test_a_csv_that_is_not_utf_8_says_so(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(f"{HEADER}\ngr\xfcn.jpg,cat,,,,\n".encode("latin-1"))
-    with pytest.raises(DataError, match="save it as UTF-8"):
+    with pytest.raises(DataError, match="Save it as UTF-8"):
         read_dataset(path)
 
 

@@ -116,7 +116,7 @@ def test_bad_annotations_are_named_with_their_reason(coco: Path) -> None:
     assert "without counts" in found["8.jpg"]
     assert "there is no file" in found["9.jpg"]
     assert found["annotation 9"] == "belongs to no picture (77)"
-    assert found["image 9"] == "has the file_name None, which is not"
+    assert found["image 9"] == "has the file_name None, which is not the name of a file"
 
 
 def test_a_label_with_one_object_undrawn_has_no_mask(coco: Path) -> None:
@@ -159,7 +159,7 @@ def test_the_json_is_read_once_and_may_be_told_by_kind(
     ):
         read_dataset(coco.parent.parent)
     assert read_dataset(coco.parent.parent, split="val") == read_dataset(coco)
-    with pytest.raises(DataError, match="no split 'test'; it has train, val"):
+    with pytest.raises(DataError, match=r"no split 'test'\. Its splits are train, val"):
         read_dataset(coco.parent.parent, split="test")
 
 

@@ -329,7 +329,7 @@ def test_bad_entries_of_a_json_are_named(tmp_path: Path) -> None:
     assert "no label" in found["d.jpg"]
     assert "there is no file" in found["e.jpg"]
     assert "no picture is named" in found["entry 6"]
-    assert "a str came" in found["entry 7"]
+    assert "it is a str" in found["entry 7"]
     assert len(dataset.problems) == len(rows) - 1
 
 

@@ -76,7 +76,7 @@ def test_a_row_is_there_once(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     fill(path, 2)
     with open_results(path, PROTOCOL) as store:
-        with pytest.raises(DataError, match=r"has a row of img1\.jpg, grad-cam, tabby already"):
+        with pytest.raises(DataError, match=r"already has a row of img1\.jpg, grad-cam, tabby"):
             store.add([row(2), row(1)])
         with pytest.raises(DataError, match="already"):
             store.add([row(3), row(3)])

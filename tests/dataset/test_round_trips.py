@@ -193,7 +193,7 @@ def test_yolo_s_two_names_for_one_folder_are_one_data_set(
     assert whole.records == read_dataset(out / "data.yaml").records
     assert whole.records == read_dataset(out, split="train").records
     assert whole.records == read_dataset(out, split="val").records
-    with pytest.raises(DataError, match="no split 'test'; it has train, val"):
+    with pytest.raises(DataError, match=r"no split 'test'\. Its splits are train, val"):
         read_dataset(out, split="test")
 
 

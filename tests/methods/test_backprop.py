@@ -349,14 +349,26 @@ def test_guided_grad_cam_takes_any_cam_in_place_of_grad_cam(cam: Any) -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda g: backprop.smooth_grad(images(), g, samples=0), "samples=0"),
-        (lambda g: backprop.square_grad(images(), g, samples=0), "samples=0"),
+        (
+            lambda g: backprop.smooth_grad(images(), g, samples=0),
+            "samples must be at least 1, not 0",
+        ),
+        (
+            lambda g: backprop.square_grad(images(), g, samples=0),
+            "samples must be at least 1, not 0",
+        ),
         (lambda g: backprop.var_grad(images(), g, samples=1), "at least 2"),
-        (lambda g: backprop.smooth_grad(images(), g, noise=-1), "negative"),
-        (lambda g: backprop.integrated_gradients(images(), g, steps=0), "steps=0"),
+        (
+            lambda g: backprop.smooth_grad(images(), g, noise=-1),
+            "noise must be .* at least 0, not -1",
+        ),
+        (
+            lambda g: backprop.integrated_gradients(images(), g, steps=0),
+            "steps must be at least 1, not 0",
+        ),
         (
             lambda g: backprop.integrated_gradients(images(), g, baseline=torch.zeros(5, 5)),
-            r"\(5, 5\).*\(3, 6, 7\)",
+            r"\(3, 6, 7\), not an array of shape \(5, 5\)",
         ),
         (lambda g: backprop.guided_grad_cam(**layer_case(), cam="gradcam"), "gradcam.*hires-cam"),
         (lambda g: backprop.guided_grad_cam(**layer_case(), cam="cam"), "class_weights"),

@@ -146,8 +146,8 @@ def test_scikit_learn_finds_no_better_parts() -> None:
         (torch.tensor([[1.0, -0.1], [1.0, 2.0]]), 1, "at least 0"),
         (torch.tensor([[1.0, math.nan], [1.0, 2.0]]), 1, "finite"),
         (torch.ones(3), 1, "rows, columns"),
-        (torch.ones(3, 2), 3, "1 to 2 is wanted"),
-        (torch.ones(3, 2), 0, "1 to 2 is wanted"),
+        (torch.ones(3, 2), 3, "1 to 2 parts, not 3"),
+        (torch.ones(3, 2), 0, "1 to 2 parts, not 0"),
     ],
 )
 def test_what_cannot_be_factorised_says_why(values: Tensor, count: int, message: str) -> None:

@@ -653,7 +653,7 @@ def test_sizes_and_ranges() -> None:
         ({"baseline": "grey"}, "'grey' is unknown"),
         ({"baseline": torch.zeros(7)}, "broadcasts"),
         ({"baseline": []}, "no baseline"),
-        ({"at_once": 0}, "at_once=0"),
+        ({"at_once": 0}, "at_once must be at least 1, not 0"),
     ],
 )
 def test_errors_of_deletion(options: dict[str, Any], message: str) -> None:
@@ -671,14 +671,20 @@ def test_errors_of_deletion(options: dict[str, Any], message: str) -> None:
         (lambda s, x, m: walk.deletion(s, x[:0], m[:0]), "0 images"),
         (lambda s, x, m: walk.deletion(lambda y, r: y, x, m), "a number an image"),
         (lambda s, x, m: walk.pixel_flipping(s, x, m, order="first"), "order='first'"),
-        (lambda s, x, m: walk.pixel_flipping(s, x, m, region=0), "region=0"),
+        (
+            lambda s, x, m: walk.pixel_flipping(s, x, m, region=0),
+            "region must be at least 1, not 0",
+        ),
         (
             lambda s, x, m: masked_confidence.masked_confidence(s, x, m, scaling="max"),
             "scaling='max'",
         ),
         (lambda s, x, m: masked_confidence.masked_confidence(s, x, m, keep=0), "keep=0"),
         (lambda s, x, m: infidelity.infidelity_square(s, x, m, largest=2), "largest=2"),
-        (lambda s, x, m: infidelity.infidelity_gaussian(s, x, m, samples=0), "samples=0"),
+        (
+            lambda s, x, m: infidelity.infidelity_gaussian(s, x, m, samples=0),
+            "samples must be at least 1, not 0",
+        ),
         (lambda s, x, m: sensitivity_n.sensitivity_n(s, x, m, samples=1), "samples=1"),
         (lambda s, x, m: sensitivity_n.sensitivity_n(s, x, m, shares=(2,)), "2 is not a share"),
         (lambda s, x, m: saco.saco(s, x, m, groups=1), "groups=1"),

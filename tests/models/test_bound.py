@@ -190,10 +190,14 @@ def test_a_picture_is_explained_with_what_else_the_model_takes() -> None:
     [
         ((torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4)), {}, r"2 of the inputs could be the pic"),
         ((torch.rand(2, 6),), {}, r"0 of the inputs .* 0 \(2, 6\).*picture="),
-        ({"a": torch.rand(1, 3, 4, 4)}, {"picture": "b"}, r"picture='b' is none .* a \(1, 3, 4, 4"),
+        (
+            {"a": torch.rand(1, 3, 4, 4)},
+            {"picture": "b"},
+            r"picture='b' is not one of .* a \(1, 3, 4, 4",
+        ),
         ({"a": torch.rand(1, 3, 4, 4)}, {"shared": ["b"]}, r"shared='b' is not one of the inputs"),
         (torch.rand(3, 8, 8), {}, r"inputs\[None\]"),
-        ("cat.jpg", {}, "inputs are str"),
+        ("cat.jpg", {}, "inputs must be .*, not str"),
     ],
 )
 def test_what_cannot_be_the_picture_is_told(inputs: Any, asked: Any, says: str) -> None:

@@ -240,7 +240,7 @@ def test_weights_that_cannot_be_fetched_are_one_sentence_that_says_what_to_do(
 
 @pytest.mark.parametrize("spec", ["demo", "torchvision/resnet18", "timm/resnet10t"])
 def test_pretrained_weights_keep_their_own_head(spec: str) -> None:
-    with pytest.raises(ModelError, match="not one of 2 classes"):
+    with pytest.raises(ModelError, match="does not have 2 classes"):
         load_model(spec, num_classes=2)
 
 
@@ -487,8 +487,8 @@ def test_weights_without_an_architecture_say_which_flag_to_add() -> None:
     ("arch", "message"),
     [
         ("resnet18", "is not an architecture"),
-        ("torchvision/resnet18:random", "write torchvision/resnet18"),
-        ("timm/resnet10t:random", "write timm/resnet10t"),
+        ("torchvision/resnet18:random", "Write torchvision/resnet18"),
+        ("timm/resnet10t:random", "Write timm/resnet10t"),
         ("demo", "is not an architecture"),
         ("torchvision/resnet1", "did you mean"),
     ],

@@ -93,7 +93,7 @@ def test_the_agreement_is_measured_and_said() -> None:
 
 def test_a_precision_where_nothing_runs_many_times_is_refused() -> None:
     with pytest.raises(
-        MethodError, match=r"bf16 is for methods .* grad-cam, ablation-cam does not"
+        MethodError, match=r"bf16 has no effect on grad-cam, ablation-cam; it is for methods"
     ):
         list(
             Explainer(

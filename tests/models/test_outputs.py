@@ -196,7 +196,7 @@ def test_a_reading_that_does_not_fit_says_what_it_wants(reading: str) -> None:
     with pytest.raises(ModelError, match=r"this way of reading boxes needs .*\(2, 5\)"):
         find_logits(drawn(2, 5), reading)
     if reading == "yolov10":
-        with pytest.raises(ModelError, match=r"wants \(batch, n, 6\)"):
+        with pytest.raises(ModelError, match=r"needs \(batch, n, 6\)"):
             find_logits(drawn(2, 5, 5), reading)
 
 

@@ -491,7 +491,7 @@ def test_a_network_that_relies_on_an_in_place_module_runs_whole(inputs: Tensor) 
     runs_whole(
         Ignores().eval(), "layer", inputs,
         r"after layer 'layer' cannot be run alone \(unchanged activations give outputs that "
-        r"differ by .*\), so the whole network is run for each version: slower",
+        r"differ by .*\), so the whole network is run for each version\. .* takes longer",
     )  # fmt: skip
 
 
@@ -757,7 +757,7 @@ def test_activations_that_do_not_fit_are_refused(inputs: Tensor) -> None:
     model = Functional().eval()
     layer = find_layers(model, "late")[0]
     with rerunning(model, layer, inputs) as rerun:
-        with pytest.raises(MethodError, match=r"\(2, 4, 8, 8\) do not fit .*\(versions, 5, 8, 8\)"):
+        with pytest.raises(MethodError, match=r"\(versions, 5, 8, 8\), not \(2, 4, 8, 8\)"):
             rerun(torch.zeros(2, 4, 8, 8))
         assert rerun.exact
     with pytest.raises(MethodError, match="after its block had ended"):

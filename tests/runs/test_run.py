@@ -262,7 +262,7 @@ def test_parts_have_one_schema_even_where_all_failed(start, pictures) -> None:
 
 
 def test_the_folder_of_something_else_is_refused(start, tmp_path) -> None:
-    with pytest.raises(DataError, match="holds no run"):
+    with pytest.raises(DataError, match="contains no run"):
         seewhy.read_run(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "request.json").write_text("{}")

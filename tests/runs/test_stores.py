@@ -98,7 +98,7 @@ def test_archives_and_other_stores_of_fsspec(tmp_path, objects, here) -> None:
     write_archive(path, {key.rpartition("/")[2]: data for key, data in objects.items()})
     memory.pipe_file("/bucket/s.tar", path.read_bytes())
     equal(seewhy.run(loaded(), "memory://bucket/s.tar", tmp_path / "tar", workers=0), here)
-    with pytest.raises(ImageError, match="holds no file with the ending of a picture"):
+    with pytest.raises(ImageError, match="contains no file with the ending of a picture"):
         seewhy.run(loaded(), "memory://bucket/nothing", tmp_path / "none", workers=0)
     with pytest.raises((ImageError, DataError), match="strange"):
         seewhy.run(loaded(), "strange://bucket", tmp_path / "none", workers=0)

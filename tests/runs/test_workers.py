@@ -27,7 +27,7 @@ PATIENCE = 900  # seconds: far beyond what a busy machine takes
 def equal(one, other) -> None:
     """The rows of two runs: the same keys and decisions, maps to a thousandth of the largest."""
     keys = ["id", "method", "layer", "target", "predicted", "error"]
-    assert one.table(keys).equals(other.table(keys))
+    assert one.table(keys).to_pylist() == other.table(keys).to_pylist()
     pairs = zip(one.maps(one.table()), other.maps(other.table()), strict=True)
     for first, second in pairs:
         if first is None or second is None:

@@ -51,7 +51,9 @@ def test_it_is_read_said_and_saved():
 
 
 def test_a_name_that_fits_several_says_how_to_ask_for_them():
-    with pytest.raises(TargetError, match=r"fits 3 classes: .*'any:cat' for any of them, or sev"):
+    with pytest.raises(
+        TargetError, match=r"matches 3 classes: .*'any:cat' for any of them, or sev"
+    ):
         parse_target("cat", LABELS)
 
 

@@ -18,7 +18,7 @@ from seewhy.cli.loading import ModelOptions
 from seewhy.cli.terminal import progress, say, say_error, say_json, say_note, show_table
 from seewhy.dataset.formats import FORMATS
 from seewhy.errors import DataError
-from seewhy.metrics import METRICS
+from seewhy.metrics import FILES, METRICS
 
 if TYPE_CHECKING:
     from seewhy.evaluation import Decisions, Evaluation
@@ -31,17 +31,19 @@ class Explained(str, Enum):
     PREDICTED = "predicted"
 
 
-_ASKED = {
-    "Localisation": ("region", "boxes", "mask", "collage"),
-    "Faithfulness": ("score", "score and explain"),
-    "Stability": ("explain", "seeds"),
-    "Sanity": ("model", "classes"),
-}
-"""The question of a group of metrics, and what its metrics need."""
+_GROUPS = {
+    "Localisation": ("localisation",),
+    "Faithfulness": (
+        "walk", "masked_confidence", "imputation", "infidelity", "sensitivity_n", "saco",
+    ),
+    "Stability": ("robustness",),
+    "Sanity": ("sanity",),
+}  # fmt: skip
+"""Groups of metrics, and the modules of `seewhy.metrics` that hold them."""
 
 _METRICS = " ".join(
-    f"{group}: {', '.join(name for name, one in METRICS.items() if one.needs in needs)}."
-    for group, needs in _ASKED.items()
+    f"{group}: {', '.join(name for name, file in FILES.items() if file in files)}."
+    for group, files in _GROUPS.items()
 )
 
 _GAP = 2  # columns between two of a table

@@ -169,8 +169,8 @@ def integrated_gradients(
         if not share <= 0.01:
             note(
                 "the map's sum differs from the change of the score between the baseline "
-                f"and the image by up to {share:.1%}: {steps} steps are too few for this "
-                "network. Increase steps"
+                f"and the image by up to {share:.1%}: steps={steps} is too few for "
+                "this network. Increase steps"
             )
     return maps
 

@@ -43,6 +43,9 @@ _PLACES = {
 }
 """Each metric's name, and where it is: `module:value`."""
 
+FILES: Mapping[str, str] = {name: place.partition(":")[0] for name, place in _PLACES.items()}
+"""The module of each metric, which tells its kind without importing it."""
+
 
 class _Metrics(Mapping[str, Metric]):
     """The metrics by name; which names there are is known without importing what they need."""

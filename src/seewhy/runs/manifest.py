@@ -128,7 +128,7 @@ def write_manifest(path: Path, batches: Iterable[pa.Table], limit: int | None = 
         if writer is not None:
             writer.close()
     if not digests.count:
-        raise DataError("the source holds no picture; give files, folders or tables that do.")
+        raise DataError("the source contains no picture. Give files, folders or tables that do.")
     return digests
 
 

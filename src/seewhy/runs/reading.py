@@ -46,7 +46,7 @@ class Run:
         self.told = told or Told()
         request = RunRequest.read(self.folder)
         if request is None:
-            raise DataError(f"'{folder}' holds no run; give the folder that seewhy run wrote.")
+            raise DataError(f"'{folder}' contains no run. Give the folder that seewhy run wrote.")
         self.request = request
 
     @cached_property
@@ -254,7 +254,15 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     """A run that `seewhy run` or `seewhy.run` wrote, finished or not.
 
     Raises:
-        DataError: the folder holds none.
+        DataError: the folder contains none.
+
+    Example:
+        >>> import seewhy
+        >>> model = seewhy.load_model("demo-cat-dog")
+        >>> made = seewhy.run(model, "pets", "run", workers=0)
+        >>> again = seewhy.read_run("run")
+        >>> again.finished
+        True
     """
     return Run(folder)
 

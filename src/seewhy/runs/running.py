@@ -95,6 +95,13 @@ def run(
     Raises:
         DataError: there is no picture, or the folder holds a run of another request.
         SeewhyError: what is asked fails with any picture.
+
+    Example:
+        >>> import seewhy
+        >>> model = seewhy.load_model("demo-cat-dog")
+        >>> made = seewhy.run(model, "pets", "run", method="grad-cam", workers=0)
+        >>> made.table(["id", "target"]).num_rows
+        2
     """
     explaining = _explainer(model, explainer)
     folder = Path(os.path.abspath(out))  # noqa: PTH100  # resolve() would follow links

@@ -267,8 +267,8 @@ def _listed(address: str, system: Any, path: str) -> Iterator[dict[str, Any]]:
         del place
     if not any_found:
         raise ImageError(
-            f"'{address}' holds no file with the ending of a picture; check the address, or list "
-            "the addresses in a table."
+            f"'{address}' contains no file with the ending of a picture. Check the address, or "
+            "list the addresses in a table."
         )
 
 

@@ -104,7 +104,7 @@ def _one_json(where: str) -> Iterator[pa.Table]:
     said = _json(where)
     if not isinstance(said, list) or not all(isinstance(row, (dict, str)) for row in said):
         raise DataError(
-            f"'{where}' holds no list of pictures; a list of paths, or of objects with one of "
+            f"'{where}' contains no list of pictures. A list of paths, or of objects with one of "
             f"{', '.join(PATHS)}, is wanted. (One object a line is called .jsonl.)"
         )
     rows = [{"path": row} if isinstance(row, str) else row for row in said]

@@ -24,7 +24,7 @@ def ending_of(path: str | Path, what: str, endings: tuple[str, ...]) -> str:
     """
     ending = Path(path).suffix.lower()
     if ending not in endings:
-        came = f"'{ending}' is none of these" if ending else f"'{ending}' is not one of these"
+        came = f"'{ending}' is not one of these" if ending else "the name has no ending"
         *others, last = (one for one in endings if one != ".jpeg")
         raise ImageError(
             f"{Path(path).name}: {what} is saved as {', '.join(others)} or {last}; {came}."
