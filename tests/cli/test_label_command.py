@@ -235,7 +235,7 @@ def test_improbable_classes_are_warned_of(seewhy, spots, labels, monkeypatch):
     monkeypatch.setattr("seewhy.cli.label._LOW", 1.0)
     result = seewhy(*words, "--out", "warned")
     assert result.exit_code == 0
-    assert result.stderr.count("gives this class a probability below 0.1") == 1
+    assert result.stderr.count("probability for this class is below 0.1") == 1
     assert result.stderr.startswith("warning: all: ")
     result = seewhy(*words, "--out", "chosen", "--min-probability", "0.2")
     assert "gives this class" not in result.stderr
