@@ -59,7 +59,7 @@ def panels(parameters: Sequence[Any]) -> Mapping[str, list[Any]]:
         if one.param_type_name == "argument":
             found[ARGUMENTS].append(one)
         elif not one.hidden:
-            found[one.rich_help_panel or OPTIONS].append(one)
+            found[getattr(one, "rich_help_panel", None) or OPTIONS].append(one)
     return {name: own for name, own in found.items() if own}
 
 
