@@ -40,6 +40,7 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 
 # What other libraries' pages hold; the build looks nothing up elsewhere.
+nitpick_ignore = [("py:class", "seewhy.comparison.Truth")]  # a name for a union of types
 nitpick_ignore_regex = [(r"py:.*", r"(torch|numpy|np|PIL|matplotlib|collections|pathlib|nn)\b.*")]
 
 html_static_path = ["_static"]
