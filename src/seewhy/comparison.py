@@ -108,17 +108,14 @@ class Comparison:
         self,
         *,
         same_scale: bool = False,
-        style: str | None = None,
-        base: str = "picture",
-        colormap: str | None = None,
-        opacity: float | None = None,
         limits: tuple[float, float] | None = None,
         scale: str | None = None,
+        **style: Any,
     ) -> Page:
         from seewhy.render import contact_sheet, grid
         from seewhy.render.style import style_of
 
-        how = style_of(style, base=base, colormap=colormap, opacity=opacity)
+        how = style_of(**style)
         if self.of_pictures:
             return contact_sheet.page_of(
                 self.rows, truths=self.truths, column_titles=self.column_titles, limits=limits,

@@ -220,13 +220,10 @@ class Explanation:
     def _page(
         self,
         *,
-        style: str | None = None,
-        base: str = "picture",
-        colormap: str | None = None,
-        opacity: float | None = None,
         limits: tuple[float, float] | None = None,
         scale: str | None = None,
         heat: bool = False,
+        **style: Any,
     ) -> Page:
         from seewhy.render.figure import page_of
         from seewhy.render.scale import scale_of
@@ -234,7 +231,7 @@ class Explanation:
 
         return page_of(
             self,
-            style=style_of(style, base=base, colormap=colormap, opacity=opacity),
+            style=style_of(**style),
             scale=scale_of([self.map], limits=limits, start=scale),
             heat=heat,
         )

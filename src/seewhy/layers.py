@@ -344,6 +344,6 @@ def _miss(names: dict[str, nn.Module], name: str) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if not near:  # a name that is only too long or too short by a part
         near = [known for known in names if known.endswith(f".{name}")][:3]
-    hint = f"did you mean {' or '.join(repr(one) for one in near)}? " if near else ""
+    hint = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else "."
     top = ", ".join(dict.fromkeys(known.split(".")[0] for known in names))
-    return f"layer '{name}' not found; {hint}The model's parts are {top}. List all: seewhy layers."
+    return f"layer '{name}' not found{hint} The model's parts are {top}. List all: seewhy layers."

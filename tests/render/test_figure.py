@@ -13,11 +13,16 @@ from seewhy.errors import ImageError
 from seewhy.images import Window
 from seewhy.render import text
 from seewhy.render.colormap import colorize
-from seewhy.render.figure import content, figure, page_of
+from seewhy.render.figure import content, page_of
 from seewhy.render.scale import scale_of
 from seewhy.render.style import style_of
 
 from .stand_ins import explained, pixels, texts
+
+
+def figure(explanation, **options):
+    """As matplotlib draws it."""
+    return page_of(explanation, **options).figure
 
 
 def boxes(drawn):

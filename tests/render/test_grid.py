@@ -6,11 +6,16 @@ import pytest
 from seewhy.errors import ImageError
 from seewhy.images import Window
 from seewhy.render.colormap import colorize
-from seewhy.render.grid import content, grid
+from seewhy.render.grid import content, page_of
 from seewhy.render.style import style_of
 
 from .stand_ins import explained, pixels, texts
 from .test_figure import assert_all_texts_are_inside_and_apart
+
+
+def grid(rows, **options):
+    """As matplotlib draws it."""
+    return page_of(rows, **options).figure
 
 
 def flat(value, **fields):

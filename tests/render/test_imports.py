@@ -62,8 +62,8 @@ one = SimpleNamespace(
     label="tabby", score=1.0, probability=0.5, method="cam", layer="layer4", model="demo",
     image="cat.jpg", warnings=(),
 )
-figure.figure(one).canvas.draw()
-grid.grid([[one]]).canvas.draw()
+figure.page_of(one).figure.canvas.draw()
+grid.page_of([[one]]).figure.canvas.draw()
 import matplotlib
 assert "matplotlib.pyplot" not in sys.modules
 assert "torch" not in sys.modules

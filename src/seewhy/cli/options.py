@@ -165,6 +165,16 @@ Output = Annotated[
     ),
 ]
 
+Fuse = Annotated[
+    Fusion | None,
+    typer.Option(
+        "--fuse",
+        metavar="HOW",
+        help="Combine the maps of several layers into one: mean, max or scaled-max.",
+        show_default="one map per layer",
+    ),
+]
+
 # How fast it runs.
 
 BatchSize = Annotated[

@@ -46,15 +46,7 @@ def run(
     method: options.Methods = None,
     settings: options.MethodOptions = None,
     layer: options.Layers = None,
-    fuse: Annotated[
-        options.Fusion | None,
-        typer.Option(
-            "--fuse",
-            metavar="HOW",
-            help="Combine the maps of several layers into one: mean, max or scaled-max.",
-            show_default="one map per layer",
-        ),
-    ] = None,
+    fuse: options.Fuse = None,
     output: options.Output = None,
     kind: Annotated[
         str | None,

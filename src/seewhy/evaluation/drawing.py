@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from PIL import Image
@@ -32,23 +34,22 @@ def drawn(
     The first entry of each picture has it also without a map (`plain`).
     """
     found: list[dict[str, Any]] = []
-    maps: dict[tuple[str, str, str], str | None] = {}
-    for one in shown:
-        record, label = records[one["record"]], one["label"]
-        index = status[record.id]["labels"][label]["class"]
-        key = (one["method"], record.id, label)
-        if key not in maps:
-            made = _explained(session, one["method"], record, [index], label)
-            maps[key] = made[0] if made else None
-        if maps[key] is None:
+    maps: dict[tuple[str, str, str], str] = {}
+    for (_, id_, label), entries in groupby(shown, itemgetter("metric", "record", "label")):
+        record = records[id_]
+        prepared = _prepared(session, record)
+        if prepared is None:
             continue
-        explained = class_name(index, session.examined.labels)
-        entry = {**one, "explained": explained, "picture": maps[key]}
-        before = [(old["metric"], old["record"], old["label"]) for old in found]
-        if (one["metric"], record.id, label) not in before:
-            prepared = session.explainer.prepare(str(record.image))
-            entry["plain"] = _as_jpeg(_with_boxes(prepared, record.boxes_of(label)))
-        found.append(entry)
+        boxes = record.boxes_of(label)
+        index = status[id_]["labels"][label]["class"]
+        about: dict[str, Any] = {"explained": class_name(index, session.examined.labels)}
+        about["plain"] = _as_jpeg(_with_boxes(prepared, boxes))
+        for one in entries:
+            key = (one["method"], id_, label)
+            if key not in maps:
+                (maps[key],) = _explained(session, one["method"], prepared, [index], boxes)
+            found.append({**one, **about, "picture": maps[key]})
+            about.pop("plain", None)
     return found
 
 
@@ -58,28 +59,34 @@ def drawn_wrong(
     """By record: the maps of the class that was predicted, and of the one that is true."""
     found = {}
     for one in wrong:
-        indices = [one.predicted, one.true]
-        pictures = _explained(session, method, records[one.record], indices, one.label)
-        if pictures is not None:
+        record = records[one.record]
+        prepared = _prepared(session, record)
+        if prepared is not None:
+            indices, boxes = [one.predicted, one.true], record.boxes_of(one.label)
+            pictures = _explained(session, method, prepared, indices, boxes)
             found[one.record] = dict(zip(("predicted", "true"), pictures, strict=True))
     return found
 
 
+def _prepared(session: Session, record: Record) -> Prepared | None:
+    """The picture; None if it cannot be read, though it could when it was measured."""
+    try:
+        return session.explainer.prepare(str(record.image))
+    except SeewhyError:
+        return None
+
+
 def _explained(
-    session: Session, method: str, record: Record, indices: Sequence[int], label: str
-) -> list[str] | None:
-    """A picture with the map of each class, and the label's boxes; None if it cannot be read."""
+    session: Session, method: str, prepared: Prepared, indices: Sequence[int], boxes: Sequence[Box]
+) -> list[str]:
+    """A picture with the map of each class, and the boxes."""
     examined = session.examined
     entry = next(one for one in session.entries if one.name == method)
-    try:
-        prepared = session.explainer.prepare(str(record.image))
-    except SeewhyError:
-        return None  # it was there when it was measured
     images = prepared.tensor[None]
     scores = examined.read(images)
     targets = [examined.target_of([index], scores) for index in indices]
     maps, _ = examined.explain_several(entry.method, images, [tuple(targets)], entry.options)
-    return [draw(prepared, one, record.boxes_of(label)) for one in maps[0]]
+    return [draw(prepared, one, boxes) for one in maps[0]]
 
 
 def draw(prepared: Prepared, map_: Tensor, boxes: Sequence[Box]) -> str:

@@ -32,7 +32,6 @@ from seewhy.render.text import (
 )
 
 if TYPE_CHECKING:
-    from seewhy.render.drawing import Drawing
     from seewhy.render.takes import Explained
 
 _MARGIN, _GAP = 14.0, 10.0
@@ -82,13 +81,13 @@ def content(explanation: Explained, scale: Scale | None = None) -> Content:
     )
 
 
-def figure(
+def page_of(
     explanation: Explained,
     *,
     style: Style = CLEAR,
     scale: Scale | None = None,
     heat: bool = False,
-) -> Drawing:
+) -> Page:
     """The picture beside its overlay, with title, key, sources and warnings.
 
     Args:
@@ -97,17 +96,6 @@ def figure(
         scale: the values of the first and the last colour; None takes the map's own.
         heat: whether to draw the map alone as well.
     """
-    return page_of(explanation, style=style, scale=scale, heat=heat).figure
-
-
-def page_of(
-    explanation: Explained,
-    *,
-    style: Style = CLEAR,
-    scale: Scale | None = None,
-    heat: bool = False,
-) -> Page:
-    """The page that `figure` draws with matplotlib; its `image` is drawn by Pillow."""
     said = content(explanation, scale)
     picture = checked_picture(explanation.picture)
     size = picture.shape[:2]

@@ -19,7 +19,6 @@ from seewhy.render.style import CLEAR, Style
 from seewhy.render.text import sentence, short_number
 
 if TYPE_CHECKING:
-    from seewhy.render.drawing import Drawing
     from seewhy.render.takes import Explained
 
 _MARGIN, _GAP = 12.0, 8.0
@@ -128,7 +127,7 @@ def content(
     return Content(tuple(heads), tuple(sides), cells, in_common(present))
 
 
-def grid(
+def page_of(
     rows: Sequence[Sequence[Explained | None]],
     *,
     row_titles: Sequence[str] | None = None,
@@ -137,7 +136,7 @@ def grid(
     limits: Limits | None = None,
     start: str | None = None,
     style: Style = CLEAR,
-) -> Drawing:
+) -> Page:
     """Overlays in rows and columns with their titles, ranges and keys.
 
     Args:
@@ -153,23 +152,6 @@ def grid(
         ImageError: rows of different lengths, titles that are not one a row or column, nothing to
             draw, or limits that are no range.
     """
-    return page_of(
-        rows, row_titles=row_titles, column_titles=column_titles, same_scale=same_scale,
-        limits=limits, start=start, style=style,
-    ).figure  # fmt: skip
-
-
-def page_of(
-    rows: Sequence[Sequence[Explained | None]],
-    *,
-    row_titles: Sequence[str] | None = None,
-    column_titles: Sequence[str] | None = None,
-    same_scale: bool = False,
-    limits: Limits | None = None,
-    start: str | None = None,
-    style: Style = CLEAR,
-) -> Page:
-    """The page that `grid` draws with matplotlib; its `image` is drawn by Pillow."""
     said = content(
         rows, row_titles=row_titles, column_titles=column_titles, same_scale=same_scale,
         limits=limits, start=start,

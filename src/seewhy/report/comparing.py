@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from seewhy.report.markup import finite
 from seewhy.report.values import ALL, Measured, Metric, clear_of_zero
 
@@ -18,36 +20,44 @@ def clearly_better(evaluation: Measured, one: str, other: str, metric: Metric, s
 
 def better_baseline(evaluation: Measured, metric: Metric) -> str | None:
     """The best baseline, where it is as good as the best method or better."""
-    methods = means(evaluation, metric, ALL, baseline=False)
-    baselines = means(evaluation, metric, ALL, baseline=True)
-    if metric.better is None or not methods or not baselines:
+    winner = _best_baseline(evaluation, metric)
+    if winner is None:
         return None
-    pick = max if metric.better == "higher" else min
-    winner = pick(baselines, key=lambda one: baselines[one])
-    best = pick(methods.values())
-    return winner if pick(best, baselines[winner]) == baselines[winner] else None
+    # Before the methods: of equals the first is the best.
+    own = {winner: means(evaluation, metric, ALL, baseline=True)[winner]}
+    both = own | means(evaluation, metric, ALL, baseline=False)
+    return winner if best_of(both, metric) == winner else None
 
 
 def rival_baseline(evaluation: Measured, metric: Metric) -> str | None:
     """The best baseline, where no method is known to be clearly better than it."""
-    methods = means(evaluation, metric, ALL, baseline=False)
-    baselines = means(evaluation, metric, ALL, baseline=True)
-    if metric.better is None or not methods or not baselines:
+    winner = _best_baseline(evaluation, metric)
+    if winner is None:
         return None
-    pick = max if metric.better == "higher" else min
-    winner = pick(baselines, key=lambda one: baselines[one])
     known = [
         one
-        for one in methods
-        if any(
-            pair in evaluation.differences
-            for pair in ((one, winner, metric.name, ALL), (winner, one, metric.name, ALL))
-        )
+        for one in means(evaluation, metric, ALL, baseline=False)
+        if {(one, winner, metric.name, ALL), (winner, one, metric.name, ALL)}
+        & evaluation.differences.keys()
     ]
     if not known:
         return better_baseline(evaluation, metric)
     ahead = any(clearly_better(evaluation, one, winner, metric, ALL) for one in known)
     return None if ahead else winner
+
+
+def _best_baseline(evaluation: Measured, metric: Metric) -> str | None:
+    """None where nothing can be compared: no better side, no method or no baseline."""
+    baselines = means(evaluation, metric, ALL, baseline=True)
+    methods = means(evaluation, metric, ALL, baseline=False)
+    if metric.better is None or not methods or not baselines:
+        return None
+    return best_of(baselines, metric)
+
+
+def best_of(values: Mapping[str, float], metric: Metric) -> str:
+    """The name of the best mean."""
+    return (max if metric.better == "higher" else min)(values, key=lambda one: values[one])
 
 
 def means(evaluation: Measured, metric: Metric, subset: str, *, baseline: bool) -> dict[str, float]:

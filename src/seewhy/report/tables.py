@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from seewhy.report.comparing import better_baseline, clearly_better, means
+from seewhy.report.comparing import best_of, better_baseline, clearly_better, means
 from seewhy.report.markup import NOTHING, finite, name, text
 from seewhy.report.values import ALL, Entry, Measured, Method, Metric
 from seewhy.report.words import (
@@ -176,7 +176,7 @@ def _best(evaluation: Measured, metric: Metric, subset: str) -> str | None:
     known = means(evaluation, metric, subset, baseline=False)
     if metric.better is None or len(known) < 2:
         return None
-    best = (max if metric.better == "higher" else min)(known, key=lambda one: known[one])
+    best = best_of(known, metric)
     clear = all(
         clearly_better(evaluation, best, other, metric, subset) for other in known if other != best
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seewhy.report.comparing import clearly_better, means, rival_baseline
+from seewhy.report.comparing import best_of, clearly_better, means, rival_baseline
 from seewhy.report.markup import finite, name, text
 from seewhy.report.values import ALL, Measured, Metric
 from seewhy.report.words import counted
@@ -85,8 +85,7 @@ def _heading(
 def _lost(evaluation: Measured, metric: Metric) -> list[Lost]:
     """The methods that the best one of a metric clearly beats."""
     known = means(evaluation, metric, ALL, baseline=False)
-    pick = max if metric.better == "higher" else min
-    best = pick(known, key=lambda one: known[one])
+    best = best_of(known, metric)
     return [
         Lost(method, best, metric)
         for method in known
